@@ -1,0 +1,58 @@
+"""The learner's five verbs: check, hint, solution, use, progress.
+
+Importing this package costs next to nothing: TensorFlow is loaded only when a verb needs it.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+
+# The one place where TensorFlow is configured. It must run before the first `import tensorflow`,
+# so every notebook imports course_utils first.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no start-up messages in the notebooks
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # the same numbers with and without a GPU
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # the same digits on every CPU
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # transformers' TensorFlow models need Keras 2
+
+_VERBS = {
+    "check": "checking",
+    "hint": "checking",
+    "solution": "checking",
+    "use": "checking",
+    "progress": "notebooks",
+}
+__all__ = ["check", "hint", "progress", "solution", "use"]
+
+
+def __getattr__(name: str):
+    if name not in _VERBS:
+        raise AttributeError(f"module 'course_utils' has no attribute {name!r}")
+    with _silent_start_of_tensorflow():
+        return getattr(import_module(f"course_utils.{_VERBS[name]}"), name)
+
+
+@contextmanager
+def _silent_start_of_tensorflow() -> Iterator[None]:
+    """Drop what TensorFlow's C++ side writes to stderr while it loads.
+
+    It reports a missing GPU driver before any setting can silence it, with the time of day, and a
+    notebook would keep that as output. What Python raises still comes through.
+    """
+    if "tensorflow" in sys.modules:
+        yield
+        return
+    stderr = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,379 @@
+"""The learner's verbs check, hint, solution and use, and the judgement behind them, examine."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from itertools import combinations
+
+from course_utils import attempt as attempts
+from course_utils.attempt import Outcome
+from course_utils.exercise import (
+    Alternative,
+    Exercise,
+    Mistake,
+    NotApplicable,
+    catalogue,
+    find,
+    source,
+    variant,
+)
+
+WIDTH = 88
+
+
+@dataclass(frozen=True)
+class Examination:
+    """A judgement. `state` is "not started", "crashed", "wrong" or "passed"; `passed` counts cases.
+
+    `mistakes` holds the names of the catalogued mistakes found, none if the cause is unknown;
+    `remarks` what is true of a passed answer and does not fail it; `lines` what check prints.
+    """
+
+    exercise: str
+    state: str
+    passed: int = 0
+    total: int = 0
+    mistakes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    lines: tuple[str, ...] = ()
+
+
+def check(fn: Callable) -> float | None:
+    """Print the judgement of a learner's function. Never raises.
+
+    Under nbgrader it also returns the points: 1.0 if passed, else 0.0.
+    """
+    examination = examine(fn)
+    print("\n".join(examination.lines))
+    return float(examination.state == "passed") if "NBGRADER_EXECUTION" in os.environ else None
+
+
+def use(fn: Callable | str) -> Callable:
+    """The learner's function if it passes, else the reference; one line says which.
+
+    A name in quotes means the answer saved in the notebook of that exercise.
+    """
+    if isinstance(fn, str):
+        return _use_saved(fn)
+    fn = _own(fn)
+    examination = examine(fn)
+    if examination.state == "passed":
+        print(f"From here on {examination.exercise} is yours.")
+        return fn
+    return _stand_in(examination.exercise, fn, "yours has not passed yet")
+
+
+def _use_saved(name: str) -> Callable:
+    from course_utils.notebooks import saved_answer  # it needs this module in turn
+
+    notebook, fn = saved_answer(name)
+    if fn is None:
+        return _stand_in(name, None, f"there is none of yours in {notebook}")
+    if examine(fn, name).state == "passed":
+        print(f"From here on {name} is yours, from {notebook}.")
+        return fn
+    return _stand_in(name, fn, f"yours in {notebook} has not passed yet")
+
+
+def _stand_in(name: str, fn: Callable | None, reason: str) -> Callable:
+    """The reference in place of an attempt, which it remembers so that `check` still judges that."""
+    try:
+        reference = variant(name)
+    except KeyError:
+        print(f"There is no exercise {name!r}; the function stays as it is.")
+        return fn
+    reference.stands_in_for = fn
+    print(f"From here on {name} is the course's ({reason}).")
+    return reference
+
+
+def _own(fn: Callable) -> Callable:
+    """The learner's function, also where `use` has put the reference in its place."""
+    return getattr(fn, "stands_in_for", None) or fn
+
+
+def hint(name: str, number: int = 1) -> None:
+    """Print one hint; the first is a question, the last nearly the code."""
+    try:
+        hints = find(str(name)).hints
+    except KeyError as error:
+        print(f"💥 {error.args[0]}")
+        return
+    if number not in range(1, len(hints) + 1):
+        print(f"{name} has {len(hints)} hints: hint({name!r}, 1) to hint({name!r}, {len(hints)}).")
+        return
+    print(_wrapped(f"Hint {number} of {len(hints)}: ", hints[number - 1]))
+    if number < len(hints):
+        print(f"More: hint({name!r}, {number + 1})")
+
+
+def solution(name: str) -> None:
+    """Print the reference solution of an exercise."""
+    try:
+        print(source(str(name)))
+    except KeyError as error:
+        print(f"💥 {error.args[0]}")
+
+
+def examine(fn: Callable, name: str | None = None) -> Examination:
+    """Judge a function as an answer to exercise `name` (default: the function's own name).
+
+    Prints nothing and never raises.
+    """
+    try:
+        fn = _own(fn)
+        name = name or getattr(fn, "__name__", None) or type(fn).__name__
+        return _examine(fn, find(name))
+    except KeyError as error:
+        return Examination(str(name), "crashed", lines=(f"💥 {error.args[0]}",))
+    except BaseException as error:  # whatever a learner's object does when it is looked at
+        text = f"💥 {name}: {type(error).__name__}: {attempts.short_message(error)}"
+        return Examination(str(name), "crashed", lines=(text,))
+
+
+def _examine(fn: Callable, exercise: Exercise) -> Examination:
+    if not callable(fn):
+        text = f"💥 {exercise.name} is a {type(fn).__name__}, not a function. Run its `def` cell."
+        return Examination(exercise.name, "crashed", lines=(text,))
+    if _is_stub(fn):
+        return _not_started(exercise)
+    missing, demanded = attempts.missing_parameters(exercise.reference, fn)
+    if missing or demanded:
+        return _wrong_signature(exercise, fn, missing, demanded)
+    outcomes = _run_all(fn, exercise)
+    replaced = attempts.replaced_library_functions()
+    if replaced:
+        return _library_replaced(exercise, replaced)
+    if _raises_not_started(outcomes[0], fn):
+        return _not_started(exercise)
+    return _judge(fn, exercise, outcomes)
+
+
+def _run_all(fn: Callable, exercise: Exercise) -> list[Outcome]:
+    """The outcome of every case, up to the first that does not end."""
+    outcomes = []
+    for case in exercise.cases:
+        outcomes.append(attempts.run(fn, case))
+        if isinstance(outcomes[-1].error, attempts.TookTooLong):
+            break
+    return outcomes
+
+
+def _is_stub(fn: Callable) -> bool:
+    code = getattr(fn, "__code__", None)
+    return code is not None and code.co_names == ("NotImplementedError",)
+
+
+def _raises_not_started(outcome: Outcome, fn: Callable) -> bool:
+    """NotImplementedError from the function itself, not from another that it calls."""
+    if not isinstance(outcome.error, NotImplementedError):
+        return False
+    last = outcome.error.__traceback__
+    while last.tb_next:
+        last = last.tb_next
+    return last.tb_frame.f_code is getattr(fn, "__code__", None)
+
+
+def _not_started(exercise: Exercise) -> Examination:
+    lines = (f"⏳ {exercise.name}: not started. First hint: hint({exercise.name!r})",)
+    return Examination(exercise.name, "not started", 0, len(exercise.cases), lines=lines)
+
+
+def _wrong_signature(
+    exercise: Exercise, fn: Callable, missing: list[str], demanded: list[str]
+) -> Examination:
+    from inspect import signature
+
+    ours = ", ".join(str(p).split(":")[0] for p in signature(exercise.reference).parameters)
+    lines = [f"❌ {exercise.name}: its parameters are not those of the exercise, ({ours})."]
+    if missing:
+        lines.append(_wrapped("   ", f"It does not take: {', '.join(missing)}."))
+    if demanded:
+        lines.append(_wrapped("   ", f"It demands what nobody passes: {', '.join(demanded)}."))
+    mistakes = ()
+    if "weights" in missing:
+        mistakes = ("no_weights_argument",)
+        lines.append(_wrapped("   ", (
+            "Without `weights` it must make new ones in each call, so it gives another answer "
+            "each time, cannot be trained, and cannot run a pretrained model."
+        )))  # fmt: skip
+    lines += _symptoms(exercise, fn)
+    total = len(exercise.cases)
+    return Examination(exercise.name, "wrong", 0, total, mistakes, lines=tuple(lines))
+
+
+def _library_replaced(exercise: Exercise, replaced: list[str]) -> Examination:
+    lines = (
+        f"❌ {exercise.name}: cannot be judged, because the notebook has overwritten "
+        f"{', '.join(replaced)}.",
+        "   Remove that line and restart the kernel (Kernel > Restart).",
+    )
+    return Examination(exercise.name, "wrong", 0, len(exercise.cases), lines=lines)
+
+
+def _judge(fn: Callable, exercise: Exercise, outcomes: list[Outcome]) -> Examination:
+    for alternative in (None, *exercise.alternatives):
+        right = [_fits(exercise, case, outcome, *filter(None, [alternative]))
+                 for case, outcome in enumerate(outcomes)]
+        if all(right) and len(right) == len(exercise.cases):
+            return _passed(fn, exercise, alternative)
+        if alternative is None:
+            verdicts = right
+    passed, total = sum(verdicts), len(exercise.cases)
+    mistakes, partly = explain(exercise, outcomes)
+    crashed = next((i for i, outcome in enumerate(outcomes) if outcome.error is not None), None)
+    if crashed is not None:
+        state, lines = "crashed", _crash_lines(exercise, fn, crashed, outcomes[crashed])
+    else:
+        state, lines = "wrong", [f"❌ {exercise.name}: {passed} of {total} cases are right."]
+    if mistakes:
+        lines += _mistake_lines(exercise, mistakes, partly)
+    elif state == "wrong":
+        lines += _unknown_lines(exercise, fn, outcomes, verdicts)
+    return Examination(exercise.name, state, passed, total, mistakes, lines=tuple(lines))
+
+
+def _passed(fn: Callable, exercise: Exercise, alternative: Alternative | None) -> Examination:
+    remarks = tuple(p.sentence for p in exercise.remarks if _holds(p, fn))
+    if alternative:
+        remarks = (alternative.remark, *remarks)
+    total = len(exercise.cases)
+    lines = [f"✅ {exercise.name}: right in all {total} cases."]
+    lines += [_wrapped("   Remark: ", remark) for remark in remarks]
+    lines.append(_wrapped("   ", f"Compare: {exercise.compare_with}"))
+    return Examination(exercise.name, "passed", total, total, (), remarks, tuple(lines))
+
+
+def _crash_lines(exercise: Exercise, fn: Callable, case: int, outcome: Outcome) -> list[str]:
+    error = outcome.error
+    name, case_name = exercise.name, exercise.cases[case].name
+    if isinstance(error, attempts.TookTooLong):
+        text = f"did not end within {attempts.SECONDS_PER_CASE:g} seconds (case: {case_name})."
+        return [f"💥 {name} {text}", "   Is there a loop that never stops?"]
+    if type(error).__name__ == "ChangedInput":
+        return [
+            f"💥 {name} changed its inputs (case: {case_name}).",
+            "   Make new tensors instead: whoever called it still needs what they passed.",
+        ]
+    lines = [f"💥 {name}: your code raised {type(error).__name__} (case: {case_name})."]
+    if message := attempts.short_message(error):
+        lines.append(_wrapped("   ", message))
+    if where := attempts.where_raised(error, fn):
+        lines.append(f"   At {where}")
+    return lines
+
+
+def _mistake_lines(exercise: Exercise, names: tuple[str, ...], partly: bool) -> list[str]:
+    messages = {m.name: m.message for m in catalogue(exercise.name)}
+    lines = [_wrapped(f"   {name}: ", messages[name]) for name in names]
+    if partly:
+        lines.append("   There is one mistake more, which shows once this one is mended.")
+    return lines
+
+
+def _unknown_lines(
+    exercise: Exercise, fn: Callable, outcomes: list[Outcome], verdicts: list[bool]
+) -> list[str]:
+    first = verdicts.index(False)
+    expected = _reference_outcome(exercise.name, first, ())
+    seen = attempts.difference(expected.value, outcomes[first].value, exercise.returns)
+    lines = [_wrapped(f"   Case “{exercise.cases[first].name}”: ", seen or "")]
+    if outcomes[first].value is None and outcomes[first].printed:
+        lines.append("   It printed something: `print` shows a value, `return` hands it over.")
+    lines += _symptoms(exercise, fn)
+    lines.append("   The cause is not one of the mistakes that this course knows.")
+    return lines
+
+
+def _symptoms(exercise: Exercise, fn: Callable) -> list[str]:
+    return [_wrapped("   Seen: ", p.sentence) for p in exercise.symptoms if _holds(p, fn)]
+
+
+def _holds(probe, fn: Callable) -> bool:
+    """Does the probe's sentence hold? An attempt that cannot be probed shows no symptom."""
+    from course_utils.exercise import Case
+
+    outcome = attempts.run(fn, Case(probe.sentence, probe.holds))
+    return outcome.error is None and bool(outcome.value)
+
+
+def _wrapped(first: str, text: str) -> str:
+    indent = " " * min(len(first), 6)
+    return textwrap.fill(first + text, WIDTH, subsequent_indent=indent, break_long_words=False)
+
+
+# ---- which mistake was it? ----
+
+
+def explain(exercise: Exercise, outcomes: list[Outcome]) -> tuple[tuple[str, ...], bool]:
+    """Names of the mistakes that explain every outcome, and whether there is one more unnamed.
+
+    One mistake is tried before two at once. If several explanations of the same size fit, only
+    what all of them share is named: a wrong name is worse than none.
+    """
+    if all(outcome.error is not None for outcome in outcomes):
+        return (), False
+    for size in (1, 2):
+        fitting = [
+            {m.name for m in mistakes}
+            for mistakes in _combinations(exercise, size)
+            if _explains(exercise, outcomes, mistakes)
+        ]
+        if fitting:
+            shared = set.intersection(*fitting)
+            names = tuple(m.name for m in catalogue(exercise.name) if m.name in shared)
+            return names, 0 < len(names) < size
+    return (), False
+
+
+def _combinations(exercise: Exercise, size: int) -> Iterator[tuple[Mistake, ...]]:
+    pool = catalogue(exercise.name)
+    if size > 1 and not exercise.pairs_with_inherited:
+        pool = exercise.mistakes
+    return combinations(pool, size)
+
+
+def _explains(
+    exercise: Exercise, outcomes: list[Outcome], mistakes: tuple[Mistake, ...]
+) -> bool:
+    """Do these mistakes, in one of the accepted versions, give just these outcomes?"""
+    versions = [()] + [(a,) for a in exercise.alternatives if len(mistakes) == 1]
+    return any(
+        all(_fits(exercise, i, outcome, *mistakes, *version) for i, outcome in enumerate(outcomes))
+        for version in versions
+    )
+
+
+def _fits(
+    exercise: Exercise, case: int, outcome: Outcome, *changes: Mistake | Alternative
+) -> bool:
+    try:
+        expected = _reference_outcome(exercise.name, case, changes)
+    except NotApplicable:
+        return False
+    return attempts.same(expected, outcome)
+
+
+_variants: dict = {}
+_outcomes: dict = {}
+
+
+def _reference_outcome(
+    name: str, case: int, changes: tuple[Mistake | Alternative, ...]
+) -> Outcome:
+    """What the reference with these changes gives for one case; computed once a session."""
+    key = (name, tuple((c.where, tuple(c.change.items())) for c in changes))
+    if key not in _variants:
+        try:
+            _variants[key] = variant(name, *changes)
+        except NotApplicable as error:
+            _variants[key] = error
+    if isinstance(_variants[key], NotApplicable):
+        raise _variants[key]
+    if (key, case) not in _outcomes:
+        _outcomes[key, case] = attempts.run(_variants[key], find(name).cases[case])
+    return _outcomes[key, case]

@@ -1,0 +1,213 @@
+"""What an exercise is made of, and how all exercises are found.
+
+An exercise is one plain function, the reference, with what can go wrong in it. A mistake is a
+textual change of the reference, so that a mistake is a few words long, the reference stays plain,
+and any two mistakes that change different words can be combined.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
+from types import FunctionType
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+# "function name" -> ((old, new), ...): what to change in the source of which reference.
+Edits = Mapping[str, tuple[tuple[str, str], ...]]
+
+
+class Mistake(NamedTuple):
+    """A faulty version of the reference: `change` maps old source text to new source text.
+
+    `name` is stable and shared by exercises in which the same mistake is made; `message` is what
+    the learner reads. `where` names the reference to change, if it is not the exercise's own
+    (a block that is wrong because of its norm).
+    """
+
+    name: str
+    message: str
+    change: Mapping[str, str]
+    where: str = ""
+
+
+class Alternative(NamedTuple):
+    """Another version that is right too; a learner who wrote it passes with a remark."""
+
+    remark: str
+    change: Mapping[str, str]
+    where: str = ""
+
+
+class Probe(NamedTuple):
+    """A true sentence about an attempt, and the test that shows whether it holds."""
+
+    sentence: str
+    holds: Callable[[Callable], bool]
+
+
+class Case(NamedTuple):
+    """One thing to look at: `run(attempt)` returns what is compared with the reference."""
+
+    name: str
+    run: Callable[[Callable], Any]
+
+
+class ChangedInput(Exception):
+    """An attempt changed what it was given."""
+
+
+class Call:
+    """Call an attempt with fresh copies of arrays, as tensors, and see that it leaves them alone."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        self.args, self.kwargs = args, kwargs
+
+    def __call__(self, attempt: Callable) -> Any:
+        args, kwargs = fresh((self.args, self.kwargs))
+        result = attempt(*args, **kwargs)
+        before, after = tf.nest.flatten((self.args, self.kwargs)), tf.nest.flatten((args, kwargs))
+        same = (np.array_equal(a, b, equal_nan=True) for a, b in zip(before, after, strict=True)
+                if isinstance(a, np.ndarray))
+        if not all(same):
+            raise ChangedInput
+        return result
+
+
+def fresh(inputs: Any) -> Any:
+    """The same nested structure with every array as a new tensor."""
+    return tf.nest.map_structure(
+        lambda leaf: tf.constant(leaf) if isinstance(leaf, np.ndarray) else leaf, inputs
+    )
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One exercise. `returns` names what the function returns, for messages about the number.
+
+    `inherits` names exercises whose mistakes can also be made inside this one;
+    `pairs_with_inherited` says whether two of them at once are looked for.
+    """
+
+    reference: FunctionType
+    mistakes: tuple[Mistake, ...]
+    hints: tuple[str, ...]
+    cases: tuple[Case, ...]
+    compare_with: str
+    returns: tuple[str, ...] = ("output",)
+    symptoms: tuple[Probe, ...] = ()
+    remarks: tuple[Probe, ...] = ()
+    alternatives: tuple[Alternative, ...] = ()
+    inherits: tuple[str, ...] = ()
+    pairs_with_inherited: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.reference.__name__
+
+    @property
+    def module(self) -> str:
+        """The notebook's name without its number."""
+        return self.reference.__module__.rpartition(".")[2]
+
+
+@cache
+def exercises() -> dict[str, Exercise]:
+    """Every exercise by name, found by looking into every module of course_utils.exercises."""
+    package = import_module("course_utils.exercises")
+    modules = [import_module(f"{package.__name__}.{m.name}") for m in iter_modules(package.__path__)]
+    return {exercise.name: exercise for module in modules for exercise in module.EXERCISES}
+
+
+def find(name: str) -> Exercise:
+    """The exercise of that name; a KeyError that lists all names otherwise."""
+    try:
+        return exercises()[name]
+    except KeyError:
+        known = ", ".join(sorted(exercises()))
+        raise KeyError(f"there is no exercise {name!r}; the exercises are: {known}") from None
+
+
+def source(name: str) -> str:
+    """The reference's source as the learner may reveal it."""
+    return textwrap.dedent(inspect.getsource(find(name).reference))
+
+
+def split_source(name: str) -> tuple[str, str]:
+    """The reference's source in two: signature with docstring, and the body below it."""
+    text = source(name)
+    docstring = ast.parse(text).body[0].body[0]
+    lines = text.splitlines(keepends=True)
+    return "".join(lines[: docstring.end_lineno]), "".join(lines[docstring.end_lineno :])
+
+
+def stub(name: str) -> str:
+    """What the learner starts from: signature, docstring, and a body that says it is not written."""
+    return split_source(name)[0] + f'    raise NotImplementedError("write {name} here")\n'
+
+
+@cache
+def catalogue(name: str) -> tuple[Mistake, ...]:
+    """Every single mistake looked for in this exercise: its own, then the inherited ones.
+
+    A class of mistake that the exercise lists itself is not inherited a second time.
+    """
+    exercise = find(name)
+    found = {m.name: m for m in exercise.mistakes}
+    for parent in exercise.inherits:
+        for mistake in find(parent).mistakes:
+            found.setdefault(mistake.name, mistake._replace(where=mistake.where or parent))
+    return tuple(found.values())
+
+
+class NotApplicable(ValueError):
+    """A change whose old text is not there, or not there once."""
+
+
+def edits_of(name: str, *changes: Mistake | Alternative) -> Edits:
+    """The source changes of these mistakes of exercise `name`, by the function they change."""
+    edits: dict[str, tuple[tuple[str, str], ...]] = {}
+    for change in changes:
+        where = change.where or name
+        edits[where] = edits.get(where, ()) + tuple(change.change.items())
+    return edits
+
+
+def variant(name: str, *changes: Mistake | Alternative) -> FunctionType:
+    """The reference of exercise `name` with these changes made to it.
+
+    Raises NotApplicable if two of them change the same words.
+    """
+    namespace = dict(_shared_names())
+    edits = edits_of(name, *changes)
+    for function in exercises():
+        exec(_compiled(function, edits.get(function, ())), namespace)
+    return namespace[name]
+
+
+@cache
+def _shared_names() -> Mapping[str, Any]:
+    """What the references' modules import: references of all exercises live in one namespace."""
+    names: dict[str, Any] = {}
+    for exercise in exercises().values():
+        names.update(exercise.reference.__globals__)
+    return names
+
+
+@cache
+def _compiled(function: str, edits: tuple[tuple[str, str], ...]):
+    """Code that defines the reference `function` with its body changed by these edits."""
+    head, body = split_source(function)
+    for old, new in edits:
+        if body.count(old) != 1:
+            raise NotApplicable(f"{function}: {old!r} is there {body.count(old)} times, not once")
+        body = body.replace(old, new)
+    return compile("from __future__ import annotations\n" + head + body, f"<{function}>", "exec")
