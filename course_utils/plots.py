@@ -1,0 +1,187 @@
+"""The pictures of the course: each function draws one, shows it and returns nothing.
+
+What they are given may be an array, a tensor or a list. A cell that is not a number is grey.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+# On a fresh machine matplotlib reports that it builds its font cache; a notebook would keep that.
+logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+
+import matplotlib.pyplot as plt  # noqa: E402
+from matplotlib import colormaps  # noqa: E402
+from matplotlib.axes import Axes  # noqa: E402
+from matplotlib.image import AxesImage  # noqa: E402
+from numpy.typing import ArrayLike  # noqa: E402
+
+NUMBERS_UP_TO = 8  # tokens on a side; in a larger map the numbers would not fit into the cells
+CELL = 0.55  # inches
+
+
+def heat_map(
+    weights: ArrayLike,
+    tokens: Sequence[str],
+    title: str = "",
+    key_tokens: Sequence[str] | None = None,
+) -> None:
+    """Who looks at whom: weights (query_len, key_len), a row for each query, a column for each key.
+
+    `key_tokens` label the columns if they are not the tokens of the rows.
+    """
+    weights = np.asarray(weights)
+    fig, ax = plt.subplots(figsize=_size(weights), layout="constrained")
+    fig.colorbar(_map(ax, weights, tokens, tokens if key_tokens is None else key_tokens), ax=ax)
+    ax.set(title=title, xlabel="key (looked at)", ylabel="query (looks)")
+    _show()
+
+
+def head_maps(weights: ArrayLike, tokens: Sequence[str], title: str = "") -> None:
+    """One small map for each head, all on one colour scale: (num_heads, query_len, key_len)."""
+    weights = np.asarray(weights)
+    columns = min(len(weights), 4)
+    rows = -(-len(weights) // columns)
+    side = 1.4 + (0.14 if len(weights) > 3 else 0.3) * weights.shape[-1]
+    fig, axes = plt.subplots(
+        rows, columns, figsize=(side * columns, side * rows), layout="constrained", squeeze=False
+    )
+    for ax in axes.flat[len(weights) :]:
+        ax.set_axis_off()
+    for head, ax in zip(range(len(weights)), axes.flat, strict=False):
+        image = _map(ax, weights[head], tokens, tokens, limit=_limit(weights), numbers=False)
+        ax.set_title(f"head {head}", fontsize=9)
+        ax.tick_params(labelsize=7, labelleft=head % columns == 0)
+        ax.tick_params(axis="x", labelrotation=90)
+    fig.colorbar(image, ax=axes, shrink=0.8)
+    fig.suptitle(title)
+    _show()
+
+
+def row_sums(weights: ArrayLike, tokens: Sequence[str], title: str = "") -> None:
+    """A heat map beside the sum of each row, which a softmax makes 1: (query_len, key_len)."""
+    weights = np.asarray(weights)
+    width, height = _size(weights)
+    _, (left, right) = plt.subplots(
+        1, 2, figsize=(width + 1.6, height), layout="constrained", width_ratios=(2, 1)
+    )
+    _map(left, weights, tokens, tokens)
+    left.set(title=title, xlabel="key (looked at)", ylabel="query (looks)")
+    sums = weights.sum(axis=-1)
+    bars = right.barh(np.arange(len(sums)), sums, color="tab:blue")
+    right.bar_label(bars, [f"{s:.2f}" for s in sums], padding=3)
+    right.axvline(1, color="grey", linestyle=":")
+    right.set(title="sum of the row", yticks=[], ylim=left.get_ylim(), xticks=[0, 1])
+    right.set_xlim(0, max(1.4, 1.4 * np.nanmax(sums, initial=0)))
+    _show()
+
+
+def softmax_scale(
+    key_sizes: Sequence[int], scaled: Sequence[float], unscaled: Sequence[float]
+) -> None:
+    """The largest weight of a row as key_size grows, with and without 1/√key_size."""
+    _, ax = plt.subplots(figsize=(5, 3), layout="constrained")
+    ax.plot(key_sizes, unscaled, "o-", color="tab:red", label="q · k")
+    ax.plot(key_sizes, scaled, "s-", color="tab:blue", label="q · k / √key_size")
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(key_sizes, [str(k) for k in key_sizes])
+    ax.set(ylim=(0, 1.05), xlabel="key_size", ylabel="largest weight of a row")
+    ax.legend()
+    _show()
+
+
+def influence_map(matrix, tokens: Sequence[str], title: str = "") -> None:
+    """What `influence` measured: (length, length), [i, j] = how much input j changes output i."""
+    matrix = np.asarray(matrix)
+    fig, ax = plt.subplots(figsize=_size(matrix), layout="constrained")
+    fig.colorbar(_map(ax, matrix, tokens, tokens), ax=ax)
+    ax.set(title=title, xlabel="input that was changed", ylabel="output that changes")
+    _show()
+
+
+def positional_encoding(encoding: ArrayLike) -> None:
+    """The whole encoding (length, d_model) as a picture, and four of its columns as curves."""
+    encoding = np.asarray(encoding)
+    length, d_model = encoding.shape
+    fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
+    image = left.imshow(encoding, aspect="auto", cmap="RdBu_r", vmin=-1, vmax=1)
+    left.set(xlabel="feature", ylabel="position")
+    fig.colorbar(image, ax=left)
+    for column in sorted({round(i * (d_model - 1) / 3) for i in range(4)}):
+        right.plot(np.arange(length), encoding[:, column], ".-", label=f"feature {column}")
+    right.set(xlabel="position", ylabel="value")
+    right.legend(fontsize=8)
+    _show()
+
+
+def scale_over_depth(lines: Mapping[str, Sequence[float]]) -> None:
+    """The standard deviation of the activations after each layer; one line for each name."""
+    _, ax = plt.subplots(figsize=(5.5, 3.2), layout="constrained")
+    for name, deviations in lines.items():
+        ax.plot(np.arange(len(deviations)), deviations, "o-", markersize=3, label=name)
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.set_yscale("log")  # without a norm it grows or shrinks by a factor in every layer
+    ax.set(xlabel="layer (0 = the input)", ylabel="standard deviation")
+    ax.legend(fontsize=8)
+    _show()
+
+
+def similarity(
+    matrix: ArrayLike, labels_a: Sequence[str], labels_b: Sequence[str], title: str = ""
+) -> None:
+    """How alike two lists of things are: (len(labels_a), len(labels_b)), such as cosines."""
+    matrix = np.asarray(matrix)
+    width, height = _size(matrix)
+    letter = 0.08  # inches; these labels may be whole sentences
+    width += letter * max(map(len, labels_a), default=0)
+    height += letter * max(map(len, labels_b), default=0)
+    fig, ax = plt.subplots(figsize=(width, height), layout="constrained")
+    fig.colorbar(_map(ax, matrix, labels_a, labels_b), ax=ax)
+    ax.set(title=title)
+    _show()
+
+
+def _map(
+    ax: Axes,
+    matrix: np.ndarray,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    limit: float | None = None,
+    numbers: bool = True,
+) -> AxesImage:
+    """A matrix with a label on every row and column; from 0 in blue, or red and blue around 0."""
+    limit = limit or _limit(matrix)
+    signed = np.nanmin(matrix, initial=0) < 0
+    cmap = colormaps["RdBu_r" if signed else "Blues"].with_extremes(bad="lightgrey")
+    image = ax.imshow(matrix, cmap=cmap, vmin=-limit if signed else 0, vmax=limit)
+    ax.set_xticks(range(len(columns)), columns, rotation=90 if sum(map(len, columns)) > 30 else 0,
+                  parse_math=False)  # fmt: skip
+    ax.set_yticks(range(len(rows)), rows, parse_math=False)
+    if numbers and max(matrix.shape) <= NUMBERS_UP_TO:
+        for (row, column), number in np.ndenumerate(matrix):
+            colour = "white" if abs(number) > 0.6 * limit else "black"
+            ax.text(column, row, f"{number + 0.0:.2f}", ha="center", va="center", color=colour,
+                    fontsize=8)  # fmt: skip
+    return image
+
+
+def _limit(matrix: np.ndarray) -> float:
+    """The end of the colour scale: the largest size in the matrix, never 0."""
+    finite = matrix[np.isfinite(matrix)]
+    return float(abs(finite).max(initial=0)) or 1.0
+
+
+def _size(matrix: np.ndarray) -> tuple[float, float]:
+    """Inches of a figure with one map; cells shrink once their numbers are left out."""
+    cell = CELL if max(matrix.shape) <= NUMBERS_UP_TO else 0.26
+    return 2.2 + cell * matrix.shape[1], 1.3 + cell * matrix.shape[0]
+
+
+def _show() -> None:
+    with warnings.catch_warnings():  # a reader's own sentence may hold what the font lacks
+        warnings.filterwarnings("ignore", message="Glyph")
+        plt.show()

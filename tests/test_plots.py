@@ -1,0 +1,104 @@
+"""The numbers behind the pictures, read back from matplotlib's own objects."""
+
+import matplotlib
+
+matplotlib.use("agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from course_utils import plots
+
+TOKENS = ["the", "dog", "chased"]
+WEIGHTS = np.array([[0.2, 0.3, 0.5], [1.0, 0.0, 0.0], [0.1, 0.1, 0.8]])
+
+
+@pytest.fixture(autouse=True)
+def keep_figures(monkeypatch):
+    """plt.show would close nothing here, but it warns that there is no screen."""
+    monkeypatch.setattr(plt, "show", lambda: plt.gcf().canvas.draw())
+    yield
+    plt.close("all")
+
+
+def image(ax):
+    return np.asarray(ax.get_images()[0].get_array())
+
+
+def labels(axis):
+    return [label.get_text() for label in axis.get_ticklabels()]
+
+
+def test_heat_map_has_queries_as_rows_and_keys_as_columns():
+    plots.heat_map(WEIGHTS[:2], TOKENS[:2], "title", key_tokens=TOKENS)
+    ax = plt.gcf().axes[0]
+    np.testing.assert_array_equal(image(ax), WEIGHTS[:2])
+    assert labels(ax.xaxis) == TOKENS
+    assert labels(ax.yaxis) == TOKENS[:2]
+    assert [text.get_text() for text in ax.texts][:3] == ["0.20", "0.30", "0.50"]
+
+
+def test_heat_map_of_a_long_sentence_writes_no_numbers():
+    plots.heat_map(np.eye(20), ["$a"] * 20)
+    assert not plt.gcf().axes[0].texts
+
+
+def test_heat_map_takes_nan_and_negative_numbers():
+    plots.heat_map([[np.nan, -2.0], [1.0, -0.0]], TOKENS[:2])
+    ax = plt.gcf().axes[0]
+    assert ax.get_images()[0].get_clim() == (-2, 2)
+    assert ax.texts[-1].get_text() == "0.00"
+
+
+@pytest.mark.parametrize("num_heads", [1, 2, 12])
+def test_head_maps_draw_every_head_on_one_scale(num_heads):
+    heads = np.stack([WEIGHTS / (head + 1) for head in range(num_heads)])
+    plots.head_maps(heads, TOKENS, "title")
+    maps = [ax for ax in plt.gcf().axes if ax.get_title().startswith("head")]
+    np.testing.assert_array_equal([image(ax) for ax in maps], heads)
+    assert {ax.get_images()[0].get_clim() for ax in maps} == {(0, 1)}
+
+
+def test_row_sums_are_beside_their_rows():
+    plots.row_sums(WEIGHTS * [[1], [0.5], [0]], TOKENS)
+    left, right = plt.gcf().axes
+    assert [bar.get_width() for bar in right.patches] == pytest.approx([1, 0.5, 0])
+    assert [text.get_text() for text in right.texts] == ["1.00", "0.50", "0.00"]
+    assert left.get_ylim() == right.get_ylim()
+
+
+def test_softmax_scale_labels_its_two_lines():
+    plots.softmax_scale([2, 8], [0.3, 0.4], [0.5, 0.9])
+    lines = {line.get_label(): list(line.get_ydata()) for line in plt.gca().lines}
+    assert lines == {"q · k": [0.5, 0.9], "q · k / √key_size": [0.3, 0.4]}
+
+
+def test_influence_map_has_outputs_as_rows():
+    plots.influence_map(np.tril(WEIGHTS), TOKENS)
+    ax = plt.gcf().axes[0]
+    np.testing.assert_array_equal(image(ax), np.tril(WEIGHTS))
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("input that was changed", "output that changes")
+
+
+@pytest.mark.parametrize("d_model", [1, 6, 33])
+def test_positional_encoding_draws_first_and_last_column(d_model):
+    encoding = np.random.default_rng(0).uniform(-1, 1, (10, d_model))
+    plots.positional_encoding(encoding)
+    left, right = plt.gcf().axes[:2]
+    np.testing.assert_array_equal(image(left), encoding)
+    np.testing.assert_array_equal(right.lines[0].get_ydata(), encoding[:, 0])
+    np.testing.assert_array_equal(right.lines[-1].get_ydata(), encoding[:, -1])
+
+
+def test_scale_over_depth_draws_every_line():
+    plots.scale_over_depth({"with": [1.0, 1.0, 1.0], "without": [1.0, 10.0, 100.0]})
+    ax = plt.gca()
+    assert [line.get_label() for line in ax.lines] == ["with", "without"]
+    assert list(ax.lines[1].get_ydata()) == [1, 10, 100]
+
+
+def test_similarity_labels_both_sides():
+    plots.similarity(WEIGHTS[:, :2], TOKENS, ["a", "b"], "title")
+    ax = plt.gcf().axes[0]
+    assert (labels(ax.yaxis), labels(ax.xaxis)) == (TOKENS, ["a", "b"])
