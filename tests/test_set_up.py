@@ -1,0 +1,252 @@
+"""The set-up: its lists of packages agree, and whatever goes wrong ends in one clear sentence.
+
+A made-up course with one made-up package stands for the real one, so nothing is downloaded.
+"""
+
+import ast
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+import set_up
+
+ROOT = Path(__file__).resolve().parents[1]
+LOCKS = ("requirements.lock", "weights.lock")
+
+
+def pins(lines: list[str]) -> set[str]:
+    """The `name==version` at the start of each line that has one."""
+    found = (re.match(r"[\w.-]+==[\w.]+", line) for line in lines)
+    return {match[0].lower() for match in found if match}
+
+
+def lines_of(name: str) -> list[str]:
+    return (ROOT / name).read_text(encoding="utf-8").splitlines()
+
+
+def conda_packages() -> tuple[list, list]:
+    """What conda installs, and what pip installs inside it."""
+    environment = yaml.safe_load("\n".join(lines_of("environment.yml")))
+    *conda, pip = environment["dependencies"]
+    return conda, pip["pip"]
+
+
+# The lists of packages
+
+
+def test_direct_packages_are_the_same_in_every_list():
+    project = tomllib.loads("\n".join(lines_of("pyproject.toml")))["project"]
+    direct = set(project["dependencies"])
+    assert direct == pins(project["dependencies"]), "every direct package has an exact version"
+    assert direct == pins(conda_packages()[1])
+    assert direct <= pins(lines_of("requirements.lock"))
+
+
+def test_conda_takes_the_python_and_the_lock_that_everyone_takes():
+    conda, pip = conda_packages()
+    assert conda == ["python=3.11", "pip"]
+    assert pip[0] == "-r requirements.lock"
+
+
+def test_a_reason_stands_beside_every_package_in_environment_yml():
+    _, listed = "\n".join(lines_of("environment.yml")).split("dependencies:")
+    packages = [line for line in listed.splitlines() if re.match(r" +- [\w-]+(=|$| )", line)]
+    without = [line for line in packages if not re.search(r" # \w+ \w+", line)]
+    assert len(packages) > 15
+    assert not [line for line in without if "-r requirements.lock" not in line]
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_holds_exact_versions_and_hashes_and_no_address(lock):
+    text = (ROOT / lock).read_text(encoding="utf-8")
+    packages = re.split(r"\n(?=[a-z])", re.sub(r"^#.*\n", "", text, flags=re.MULTILINE))
+    assert "://" not in text and "index" not in text and str(ROOT) not in text
+    for package in packages:
+        assert re.match(r"[\w.-]+==\S+ ", package), package
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}", package), package
+
+
+def test_nothing_that_learners_do_not_need_is_installed():
+    names = {pin.split("==")[0] for pin in pins(lines_of("requirements.lock"))}
+    assert not {name for name in names if name.startswith(("nvidia", "torch", "triton"))}
+    assert "uv" not in names
+
+
+# What goes wrong before anything is installed
+
+
+def told(run: subprocess.CompletedProcess, *words: str) -> None:
+    """It failed with one line, which holds these words."""
+    assert run.returncode == 1, run.stderr
+    sentence = run.stderr.strip()
+    assert "\n" not in sentence and "Traceback" not in run.stdout
+    for word in words:
+        assert word in sentence
+
+
+def run_after(statement: str) -> subprocess.CompletedProcess:
+    """Run set_up.py after a statement that makes this Python look worse than it is."""
+    start = f"import runpy, sys; {statement}; runpy.run_path('set_up.py', run_name='__main__')"
+    return subprocess.run([sys.executable, "-c", start], cwd=ROOT, capture_output=True, text=True)
+
+
+def test_an_old_python_can_read_set_up_py():
+    ast.parse((ROOT / "set_up.py").read_text(encoding="utf-8"), feature_version=(3, 6))
+
+
+@pytest.mark.parametrize("version", [(3, 6), (3, 10), (3, 12)])
+def test_a_wrong_python_is_refused(version):
+    run = run_after(f"sys.version_info = {version}; sys.argv = ['set_up.py', '--lock']")
+    told(run, "needs Python 3.11", "{}.{}".format(*version), "make lab PYTHON=")
+
+
+def test_a_python_without_venv_is_told_what_to_install(tmp_path):
+    shutil.copy(ROOT / "set_up.py", tmp_path)
+    statement = f"import os; os.chdir({str(tmp_path)!r}); sys.modules['ensurepip'] = None"
+    for lock in LOCKS:
+        (tmp_path / lock).touch()
+    told(run_after(statement), "apt install python3.11-venv")
+    assert not (tmp_path / ".venv").exists()
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="needs make")
+@pytest.mark.parametrize("python", ["", "no-such-python"])
+def test_make_without_a_python_says_what_to_do(python):
+    command = ["make", "lab", f"PYTHON={python}"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode
+    assert run.stderr.startswith("There is no Python") and "make lab PYTHON=" in run.stderr
+
+
+# A made-up course, really set up
+
+
+class Course:
+    """A folder with set_up.py, the two locks, and a package index that is a folder of wheels."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.index = folder / "index"
+        self.index.mkdir()
+        self.left_over = folder / ".venv/left_over"
+        shutil.copy(ROOT / "set_up.py", folder)
+        (folder / "course_utils.py").touch()
+        self.lock("requirements.lock", self.add_wheel("made_up"))
+        self.lock("weights.lock", self.add_wheel("made_up_weights", needs="not-to-be-had"))
+
+    def add_wheel(self, name: str, needs: str = "nothing-else; python_version < '3'") -> str:
+        """Put a package into the index; the line of a lock that asks for it."""
+        wheel = self.index / f"{name}-1.0-py3-none-any.whl"
+        info = f"{name}-1.0.dist-info"
+        about = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\nRequires-Dist: {needs}\n"
+        with zipfile.ZipFile(wheel, "w") as files:
+            files.writestr(f"{name}.py", "")
+            files.writestr(f"{info}/METADATA", about)
+            files.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+            files.writestr(f"{info}/RECORD", "")
+        return f"{name}==1.0 --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
+
+    def lock(self, name: str, text: str) -> None:
+        (self.folder / name).write_text(text)
+
+    def set_up(self, **settings: str) -> subprocess.CompletedProcess:
+        """Run the set-up with these settings of pip and none of this machine's."""
+        own = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
+        ours = {"PIP_CONFIG_FILE": os.devnull, "PIP_RETRIES": "0"}
+        settings = settings or {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": self.index.as_uri()}
+        return subprocess.run(
+            [sys.executable, "set_up.py"],
+            cwd=self.folder,
+            env=own | ours | settings,
+            capture_output=True,
+            text=True,
+        )
+
+    def can_import(self, module: str) -> bool:
+        """Whether the environment has this module, from another folder."""
+        python = self.folder / set_up.PYTHON_IN_VENV.relative_to(ROOT)
+        return not subprocess.call([python, "-c", f"import {module}"], cwd=self.index)
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory) -> Course:
+    """Set up once, over what an interrupted set-up left."""
+    course = Course(tmp_path_factory.mktemp("course"))
+    course.left_over.parent.mkdir()
+    course.left_over.touch()
+    run = course.set_up()
+    assert run.returncode == 0, run.stderr
+    return course
+
+
+@pytest.fixture
+def lock(course):
+    """The lock of the made-up course, put back after a test has changed it."""
+    path = course.folder / "requirements.lock"
+    text = path.read_text()
+    yield path
+    path.write_text(text)
+
+
+@pytest.mark.parametrize("module", ["made_up", "made_up_weights", "course_utils"])
+def test_both_locks_and_the_course_are_installed(course, module):
+    assert course.can_import(module)
+
+
+def test_a_second_set_up_has_nothing_to_do_and_needs_no_network(course):
+    run = course.set_up(PIP_INDEX_URL="http://127.0.0.1:9/simple")
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+
+
+def test_a_changed_lock_is_installed(course, lock):
+    lock.write_text(lock.read_text() + course.add_wheel("added"))
+    assert course.set_up().returncode == 0
+    assert course.can_import("added")
+
+
+def test_what_an_interrupted_set_up_left_is_gone(course):
+    assert not course.left_over.exists()
+
+
+def test_a_file_with_another_hash_is_refused(course, lock):
+    lock.write_text(course.add_wheel("forged"))
+    course.add_wheel("forged", needs="something")
+    told(course.set_up(), "hash differs", "set_up.log")
+    assert not course.can_import("forged")
+
+
+def test_an_unreachable_index_is_named_and_the_environment_stays_usable(course, lock):
+    lock.write_text(lock.read_text() + course.add_wheel("out_of_reach"))
+    run = course.set_up(PIP_INDEX_URL="http://127.0.0.1:9/simple")
+    told(run, "cannot be reached", "network", "set_up.log")
+    assert course.can_import("made_up")
+
+
+def test_a_package_that_the_index_lacks_is_not_blamed_on_the_network(course, lock):
+    lock.write_text(f"lacking==1.0 --hash=sha256:{'0' * 64}\n")
+    told(course.set_up(), "no fitting version")
+
+
+@pytest.mark.parametrize(
+    ("log", "word"),
+    [
+        ("ERROR: Could not install: [Errno 28] No space left on device", "disk is full"),
+        ("WARNING: Retrying (Retry(total=4))\nERROR: No matching distribution", "network"),
+        ("ReadTimeoutError: Read timed out.", "network"),
+    ],
+)
+def test_a_sign_in_the_log_of_pip_finds_its_remedy(log, word):
+    assert word in set_up.remedy(log)
+
+
+def test_an_unknown_failure_gets_no_invented_remedy():
+    assert set_up.remedy("ERROR: something new") == ""
