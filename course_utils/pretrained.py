@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from tokenizers import Tokenizer
 
 from course_utils.exercises.multi_head_attention import split_heads
@@ -101,12 +101,9 @@ def load_minilm() -> MiniLM:
     tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
     tokenizer.enable_truncation(MAX_LENGTH)  # the file itself says 128, and pads always to 128
     tokenizer.enable_padding(direction="right", pad_id=0, pad_token="[PAD]")
-    try:
-        with safe_open(folder / WEIGHTS, framework="numpy") as file:
-            blocks = tuple(_block(file, f"encoder.layer.{i}") for i in range(NUM_LAYERS))
-            return MiniLM(_embeddings(file), blocks, tokenizer, folder)
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{folder / WEIGHTS} cannot be read: {error}") from None
+    with safe_open(folder / WEIGHTS, framework="numpy") as file:
+        blocks = tuple(_block(file, f"encoder.layer.{i}") for i in range(NUM_LAYERS))
+        return MiniLM(_embeddings(file), blocks, tokenizer, folder)
 
 
 def find_folder() -> Path:
@@ -133,22 +130,25 @@ def _package_folder() -> Path | None:
 def _hub_folder() -> Path:
     """The hub's local cache, filled from the network where it has gaps."""
     try:
-        paths = [Path(_from_hub(name)) for name in SHA256]
+        return _fill_cache()
     except OSError:  # the hub client's errors are all of this kind
         raise WeightsError(
             "The pretrained model is not installed and the model hub gives no access to it: "
             f"run `{INSTALL}` in the course folder, then run this again."
         ) from None
-    return paths[0].parent
 
 
-def _from_hub(name: str) -> str:
-    """The path of one file. A file in the cache is not asked for again."""
-    from huggingface_hub import hf_hub_download  # only here: importing it takes time
-    from huggingface_hub.utils import disable_progress_bars
+def _fill_cache() -> Path:
+    import huggingface_hub as hub  # only here: importing it takes time
 
-    disable_progress_bars()  # they would stay in the notebook
-    return hf_hub_download(HUB_NAME, name, revision=HUB_REVISION, token=False)
+    place = {"repo_id": HUB_NAME, "revision": HUB_REVISION}
+    cached = [hub.try_to_load_from_cache(filename=name, **place) for name in SHA256]
+    if not all(isinstance(path, str) for path in cached):
+        # Ask once whether the hub is there: a download asks six times before it gives up.
+        hub.HfApi(token=False).model_info(**place, timeout=10)
+    hub.utils.disable_progress_bars()  # they would stay in the notebook
+    paths = [hub.hf_hub_download(filename=name, **place, token=False) for name in SHA256]
+    return Path(paths[0]).parent
 
 
 def _verify(folder: Path, remedy: str) -> None:
