@@ -17,6 +17,7 @@ from course_utils.exercise import (
     Mistake,
     NotApplicable,
     catalogue,
+    combined,
     find,
     source,
     variant,
@@ -280,8 +281,10 @@ def _unknown_lines(
 ) -> list[str]:
     first = verdicts.index(False)
     expected = _reference_outcome(exercise.name, first, ())
-    seen = attempts.difference(expected.value, outcomes[first].value, exercise.returns)
-    lines = [_wrapped(f"   Case “{exercise.cases[first].name}”: ", seen or "")]
+    case = exercise.cases[first]
+    returns = getattr(case.run, "returns", exercise.returns)
+    seen = attempts.difference(expected.value, outcomes[first].value, returns)
+    lines = [_wrapped(f"   Case “{case.name}”: ", seen or "")]
     if outcomes[first].value is None and outcomes[first].printed:
         lines.append("   It printed something: `print` shows a value, `return` hands it over.")
     lines += _symptoms(exercise, fn)
@@ -369,7 +372,7 @@ def _reference_outcome(
     key = (name, tuple((c.where, tuple(c.change.items())) for c in changes))
     if key not in _variants:
         try:
-            _variants[key] = variant(name, *changes)
+            _variants[key] = combined(name, *changes)
         except NotApplicable as error:
             _variants[key] = error
     if isinstance(_variants[key], NotApplicable):

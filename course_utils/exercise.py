@@ -55,7 +55,10 @@ class Probe(NamedTuple):
 
 
 class Case(NamedTuple):
-    """One thing to look at: `run(attempt)` returns what is compared with the reference."""
+    """One thing to look at: `run(attempt)` returns what is compared with the reference.
+
+    `run.returns`, if there, names the parts of what it returns.
+    """
 
     name: str
     run: Callable[[Callable], Any]
@@ -161,11 +164,15 @@ def catalogue(name: str) -> tuple[Mistake, ...]:
     A class of mistake that the exercise lists itself is not inherited a second time.
     """
     exercise = find(name)
-    found = {m.name: m for m in exercise.mistakes}
+    found = list(exercise.mistakes)
     for parent in exercise.inherits:
-        for mistake in find(parent).mistakes:
-            found.setdefault(mistake.name, mistake._replace(where=mistake.where or parent))
-    return tuple(found.values())
+        known = {mistake.name for mistake in found}
+        found += [
+            mistake._replace(where=mistake.where or parent)
+            for mistake in find(parent).mistakes
+            if mistake.name not in known
+        ]
+    return tuple(found)
 
 
 class NotApplicable(ValueError):
@@ -191,6 +198,14 @@ def variant(name: str, *changes: Mistake | Alternative) -> FunctionType:
     for function in exercises():
         exec(_compiled(function, edits.get(function, ())), namespace)
     return namespace[name]
+
+
+def combined(name: str, *changes: Mistake | Alternative) -> FunctionType:
+    """As variant, in the order in which the changes can be made, if there is one."""
+    try:
+        return variant(name, *changes)
+    except NotApplicable:
+        return variant(name, *reversed(changes))
 
 
 @cache

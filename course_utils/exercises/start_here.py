@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from course_utils.exercise import Call, Case, Exercise, Mistake, Probe
+from course_utils.inputs import normal
 
 
 def softmax(scores: tf.Tensor) -> tf.Tensor:
@@ -39,7 +40,8 @@ SOFTMAX_MISTAKES = (
         "shift_by_mean",
         "You subtracted the mean of each row. With one very large score the exponent is still "
         "huge and exp overflows. Subtract the maximum: then no exponent is above 0.",
-        {"tf.reduce_max": "tf.reduce_mean"},
+        {"tf.reduce_max(scores, axis=-1, keepdims=True)":
+         "tf.reduce_mean(scores, axis=-1, keepdims=True)"},
     ),
     Mistake(
         "softmax_over_wrong_axis",
@@ -50,18 +52,12 @@ SOFTMAX_MISTAKES = (
     Mistake(
         "softmax_over_everything",
         "All weights of the whole tensor sum to 1, not those of each row: the sum needs `axis=-1`.",
-        {_SHIFT: " - tf.reduce_max(scores)", _TOTAL: "tf.reduce_sum(exponentials)"},
+        {_TOTAL: "tf.reduce_sum(exponentials)"},
     ),
     Mistake(
         "not_normalised",
         "The rows do not sum to 1: the exponentials are not divided by their sum.",
         {f"exponentials / {_TOTAL}": "exponentials"},
-    ),
-    Mistake(
-        "divided_by_max",
-        "You divided by the largest exponential of each row, so the largest weight is 1. "
-        "Divide by the sum.",
-        {"tf.reduce_sum": "tf.reduce_max"},
     ),
     Mistake(
         "divided_by_count",
@@ -106,20 +102,16 @@ SOFTMAX_MISTAKES = (
         "softmax_twice",
         "Softmax was applied twice: its result was put through it again, which flattens the rows.",
         {f"return exponentials / {_TOTAL}":
-         f"return tf.nn.softmax(exponentials / {_TOTAL}, axis=-1)"},
+         "return tf.nn.softmax(tf.nn.softmax(scores, axis=-1), axis=-1)"},
     ),
 )  # fmt: skip
 
 
-def _normal(*shape: int, seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
-
-
 SOFTMAX_CASES = (
-    Case("three axes", Call(_normal(2, 3, 5, seed=0))),
-    Case("one row", Call(_normal(4, seed=1))),
-    Case("one score", Call(_normal(3, 1, seed=2))),
-    Case("large scores", Call(1000 * _normal(3, 4, seed=3))),
+    Case("three axes", Call(normal(2, 3, 5, seed=0))),
+    Case("one row", Call(normal(4, seed=1))),
+    Case("one score", Call(normal(3, 1, seed=2))),
+    Case("large scores", Call(1000 * normal(3, 4, seed=3))),
     Case("rows far apart", Call(np.float32([[1000, 999, 998], [-1000, -1001, -999]]))),
     Case("equal scores", Call(np.zeros((2, 6), np.float32))),
 )
