@@ -41,8 +41,13 @@ def heat_map(
     _show()
 
 
-def head_maps(weights: ArrayLike, tokens: Sequence[str], title: str = "") -> None:
-    """One small map for each head, all on one colour scale: (num_heads, query_len, key_len)."""
+def head_maps(
+    weights: ArrayLike, tokens: Sequence[str], title: str = "", panel: str = "head"
+) -> None:
+    """One small map for each head, all on one colour scale: (num_heads, query_len, key_len).
+
+    `panel` is what one map is called, if it is not a head.
+    """
     weights = np.asarray(weights)
     columns = min(len(weights), 4)
     rows = -(-len(weights) // columns)
@@ -54,7 +59,7 @@ def head_maps(weights: ArrayLike, tokens: Sequence[str], title: str = "") -> Non
         ax.set_axis_off()
     for head, ax in zip(range(len(weights)), axes.flat, strict=False):
         image = _map(ax, weights[head], tokens, tokens, limit=_limit(weights), numbers=False)
-        ax.set_title(f"head {head}", fontsize=9)
+        ax.set_title(f"{panel} {head}", fontsize=9)
         ax.tick_params(labelsize=7, labelleft=head % columns == 0)
         ax.tick_params(axis="x", labelrotation=90)
     fig.colorbar(image, ax=axes, shrink=0.8)
@@ -77,6 +82,22 @@ def row_sums(weights: ArrayLike, tokens: Sequence[str], title: str = "") -> None
     right.axvline(1, color="grey", linestyle=":")
     right.set(title="sum of the row", yticks=[], ylim=left.get_ylim(), xticks=[0, 1])
     right.set_xlim(0, max(1.4, 1.4 * np.nanmax(sums, initial=0)))
+    _show()
+
+
+def softmax_factors(
+    scores: Sequence[float], factors: Sequence[float], weights: ArrayLike
+) -> None:
+    """What a softmax makes of scores × factor: weights (len(factors), len(scores)), a panel each."""
+    weights = np.asarray(weights)
+    _, axes = plt.subplots(
+        1, len(factors), figsize=(2.2 * len(factors), 2.6), layout="constrained", squeeze=False
+    )
+    for ax, factor, row in zip(axes.flat, factors, weights, strict=True):
+        bars = ax.bar([str(score) for score in scores], row, color="tab:blue")
+        ax.bar_label(bars, [f"{weight:.2f}" for weight in row], fontsize=8)
+        ax.set(title=f"scores × {factor}", ylim=(0, 1.1), xlabel="score")
+    axes[0, 0].set_ylabel("weight")
     _show()
 
 
@@ -154,6 +175,7 @@ def _map(
     numbers: bool = True,
 ) -> AxesImage:
     """A matrix with a label on every row and column; from 0 in blue, or red and blue around 0."""
+    rows, columns = [str(label) for label in rows], [str(label) for label in columns]
     limit = limit or _limit(matrix)
     signed = np.nanmin(matrix, initial=0) < 0
     cmap = colormaps["RdBu_r" if signed else "Blues"].with_extremes(bad="lightgrey")

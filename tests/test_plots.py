@@ -68,6 +68,13 @@ def test_row_sums_are_beside_their_rows():
     assert left.get_ylim() == right.get_ylim()
 
 
+def test_softmax_factors_has_a_panel_for_each_factor():
+    plots.softmax_factors([0.5, 1.0, -0.5], [0, 1, 3], WEIGHTS)
+    assert [ax.get_title() for ax in plt.gcf().axes] == [f"scores × {f}" for f in (0, 1, 3)]
+    heights = [[bar.get_height() for bar in ax.patches] for ax in plt.gcf().axes]
+    np.testing.assert_array_equal(heights, WEIGHTS)
+
+
 def test_softmax_scale_labels_its_two_lines():
     plots.softmax_scale([2, 8], [0.3, 0.4], [0.5, 0.9])
     lines = {line.get_label(): list(line.get_ydata()) for line in plt.gca().lines}
