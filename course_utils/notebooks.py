@@ -207,7 +207,7 @@ def progress(folder: Path | None = None) -> None:
         found = list(_judged(module, file, folder))
         if found:
             print(file.stem)
-            print("\n".join(f"  {_symbol(e)} {e.exercise}: {state_in_words(e)}" for e in found))
+            print("\n".join(f"  {symbol(e)} {e.exercise}: {state_in_words(e)}" for e in found))
         judged += found
     done = sum(e.state == "passed" for e in judged)
     print(f"{done} of {len(judged)} exercises done, in the notebooks as they were last saved.")
@@ -224,7 +224,7 @@ def _judged(module: str, file: Path, folder: Path) -> Iterator[Examination]:
         yield examine_answer(found[name], file.name, folder)
 
 
-def _symbol(examination: Examination) -> str:
+def symbol(examination: Examination) -> str:
     return {"passed": "✅", "not started": "⏳", "crashed": "💥", "wrong": "❌"}[examination.state]
 
 
