@@ -328,7 +328,8 @@ def explain(exercise: Exercise, outcomes: list[Outcome]) -> tuple[tuple[str, ...
         ]
         if fitting:
             shared = set.intersection(*fitting)
-            names = tuple(m.name for m in catalogue(exercise.name) if m.name in shared)
+            known = dict.fromkeys(mistake.name for mistake in catalogue(exercise.name))
+            names = tuple(name for name in known if name in shared)
             return names, 0 < len(names) < size
     return (), False
 
@@ -361,22 +362,24 @@ def _fits(
     return attempts.same(expected, outcome)
 
 
-_variants: dict = {}
-_outcomes: dict = {}
+_variants: dict = {}  # (exercise, ids of the changes) -> the changes, and the function or its error
+_outcomes: dict = {}  # (that key, case) -> Outcome
 
 
 def _reference_outcome(
     name: str, case: int, changes: tuple[Mistake | Alternative, ...]
 ) -> Outcome:
     """What the reference with these changes gives for one case; computed once a session."""
-    key = (name, tuple((c.where, tuple(c.change.items())) for c in changes))
+    key = (name, *map(id, changes))
+    if (key, case) in _outcomes:
+        return _outcomes[key, case]
     if key not in _variants:
         try:
-            _variants[key] = combined(name, *changes)
+            _variants[key] = (changes, combined(name, *changes))
         except NotApplicable as error:
-            _variants[key] = error
-    if isinstance(_variants[key], NotApplicable):
-        raise _variants[key]
-    if (key, case) not in _outcomes:
-        _outcomes[key, case] = attempts.run(_variants[key], find(name).cases[case])
+            _variants[key] = (changes, error)
+    function = _variants[key][1]
+    if isinstance(function, NotApplicable):
+        raise function
+    _outcomes[key, case] = attempts.run(function, find(name).cases[case])
     return _outcomes[key, case]

@@ -96,7 +96,8 @@ def fresh(inputs: Any) -> Any:
 class Exercise:
     """One exercise. `returns` names what the function returns, for messages about the number.
 
-    `inherits` names exercises whose mistakes can also be made inside this one;
+    `inherits` names exercises whose mistakes can also be made inside this one, `not_inherited`
+    those that cannot be seen there, or stop every call;
     `pairs_with_inherited` says whether two of them at once are looked for.
     """
 
@@ -110,6 +111,7 @@ class Exercise:
     remarks: tuple[Probe, ...] = ()
     alternatives: tuple[Alternative, ...] = ()
     inherits: tuple[str, ...] = ()
+    not_inherited: tuple[str, ...] = ()
     pairs_with_inherited: bool = False
 
     @property
@@ -166,7 +168,7 @@ def catalogue(name: str) -> tuple[Mistake, ...]:
     exercise = find(name)
     found = list(exercise.mistakes)
     for parent in exercise.inherits:
-        known = {mistake.name for mistake in found}
+        known = {mistake.name for mistake in found}.union(exercise.not_inherited)
         found += [
             mistake._replace(where=mistake.where or parent)
             for mistake in find(parent).mistakes

@@ -23,7 +23,7 @@ from course_utils.inputs import (
     normal,
     padding,
 )
-from course_utils.weights import AttentionWeights, linear, random_attention_weights
+from course_utils.weights import AttentionWeights, Linear, linear, random_attention_weights
 
 
 def split_heads(inputs: tf.Tensor, num_heads: int) -> tf.Tensor:
@@ -281,12 +281,6 @@ SELF_ATTENTION_MISTAKES = (
          "query = tf.transpose(tf.reshape(linear(inputs, weights.query), "
          "(inputs.shape[0], inputs.shape[1], key_size, num_heads)), (0, 3, 1, 2))"},
     ),
-    Mistake(
-        "fresh_weights_each_call",
-        "The weights that were passed are not used: new random ones are made in each call, so "
-        "the function gives another answer each time and can never learn.",
-        {"if weights is None:": "if True:"},
-    ),
 )  # fmt: skip
 
 _INPUTS = normal(2, LENGTH, D_MODEL, seed=11)
@@ -306,24 +300,21 @@ class _Dropout(Call):
     def __call__(self, attempt):
         length = self.args[0].shape[1]
         without, first, second = (
-            np.asarray(Call(*self.args, length, 1, rate, **self.kwargs)(attempt))
+            np.asarray(Call(*self.args, 2 * length, 1, rate, **self.kwargs)(attempt))
             for rate in (0.0, 0.25, 0.25)
         )
         return dropout_facts(without, first, second, rate=0.25)
 
 
 def _attention_seen_in_output(length: int) -> AttentionWeights:
-    """Inputs are unit vectors, values the identity matrix: the output is [weights, weights]."""
+    """Inputs are unit vectors, values the identity matrix twice: the output is [weights, weights]."""
     identity = np.eye(length, dtype=np.float32)
+    twice = np.concatenate([identity, identity], axis=1)
     return AttentionWeights(
         query=linear_layer(2 * length, 6, seed=14, bias=False),
         key=linear_layer(2 * length, 6, seed=15, bias=False),
-        value=linear_layer(2 * length, length, 0, False)._replace(
-            kernel=np.concatenate([identity, 0 * identity])
-        ),
-        output=linear_layer(length, 2 * length, 0, False)._replace(
-            kernel=np.concatenate([identity, identity], axis=1)
-        ),
+        value=Linear(np.concatenate([twice, 0 * twice]), None),
+        output=Linear(np.eye(2 * length, dtype=np.float32), None),
     )
 
 
@@ -446,6 +437,11 @@ EXERCISES = (
         symptoms=SELF_ATTENTION_SYMPTOMS,
         remarks=(Probe(FLOAT16_REMARK, breaks_in_float16(SELF_ATTENTION_CASES[1].run)),),
         inherits=("scaled_dot_product_attention", "split_heads", "merge_heads"),
+        not_inherited=(
+            "key_for_value", "returns_swapped", "returns_scores", "heads_axis_not_moved",
+            "heads_before_batch", "head_matrix_transposed", "heads_joined_with_batch",
+            "heads_averaged", "heads_summed", "heads_along_length",
+        ),
         pairs_with_inherited=True,
     ),
 )
