@@ -88,7 +88,7 @@ def row_sums(weights: ArrayLike, tokens: Sequence[str], title: str = "") -> None
 def softmax_factors(
     scores: Sequence[float], factors: Sequence[float], weights: ArrayLike
 ) -> None:
-    """What a softmax makes of scores × factor: weights (len(factors), len(scores)), a panel each."""
+    """What softmax makes of scores × factor: weights (len(factors), len(scores)), a panel each."""
     weights = np.asarray(weights)
     _, axes = plt.subplots(
         1, len(factors), figsize=(2.2 * len(factors), 2.6), layout="constrained", squeeze=False
