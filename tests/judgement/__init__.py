@@ -1,0 +1,1 @@
+"""Is every answer judged rightly: right ones, wrong ones, strange ones, nasty ones?"""
