@@ -28,7 +28,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbformat import NotebookNode
 
 from course_utils.exercise import exercises, split_source, stub
-from course_utils.notebooks import NOTEBOOKS, UnusableNotebook, read
+from course_utils.notebooks import NOTEBOOKS, UnusableNotebook, kernel_environment, read
 
 SECONDS_PER_CELL = 120
 KERNELS_AT_ONCE = 2  # each takes half a gigabyte and a core
@@ -244,11 +244,6 @@ def execute(notebook: NotebookNode, room: Path, label: str) -> None:
         raise BuildError(f"{label}: {_place(notebook)} failed: {': '.join(filter(None, reason))}") \
             from None  # fmt: skip
     notebook.metadata["language_info"] = {"name": "python"}  # the same whatever the Python
-
-
-def kernel_environment() -> dict[str, str]:
-    """What a notebook's kernel inherits: nothing that changes what the cells print."""
-    return {k: v for k, v in os.environ.items() if k not in ("MPLBACKEND", "NBGRADER_EXECUTION")}
 
 
 def _place(notebook: NotebookNode) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import linecache
+import os
 import re
 import warnings
 from collections.abc import Callable, Iterator
@@ -89,6 +90,20 @@ def notebook_files(folder: Path) -> dict[str, Path]:
     """The course's notebooks in a folder, NN_name.ipynb, by their name without the number."""
     files = sorted(Path(folder).glob("[0-9]*_*.ipynb"))
     return {file.stem.partition("_")[2]: file for file in files}
+
+
+def kernel_environment() -> dict[str, str]:
+    """Environment variables for a kernel that the course starts: the course can be imported.
+
+    Nothing that changes what cells print, and nothing from a pytest that is running already.
+    """
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("PYTEST") and name not in ("MPLBACKEND", "NBGRADER_EXECUTION")
+    }
+    paths = [str(NOTEBOOKS.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**kept, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 # ---- a learner's saved answers ----

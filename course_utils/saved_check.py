@@ -33,6 +33,7 @@ from course_utils.notebooks import (
     code_cells,
     exercise_cells,
     judged_unrun,
+    kernel_environment,
     notebook_files,
     read,
     state_in_words,
@@ -143,7 +144,7 @@ def _run(
     """Judge answers by running them in a copy of the solved notebook in the folder `room`."""
     filled, places = fill_in(solved, runnable)
     nbformat.write(filled, room / f"{name}.ipynb")
-    cells = run_nbval(room / f"{name}.ipynb", *limits)
+    cells = run_nbval(room / f"{name}.ipynb", *limits, ignore=_WITHOUT_REMARKS)
     records = _records(room)
     return {
         exercise: _verdict(exercise, [cells.get(p) for p in places[exercise]], records)
@@ -232,16 +233,20 @@ class CellResult(NamedTuple):
 
 
 def run_nbval(
-    file: Path, seconds_per_cell: float = SECONDS_PER_CELL, seconds: float = SECONDS_PER_NOTEBOOK
+    file: Path,
+    seconds_per_cell: float = SECONDS_PER_CELL,
+    seconds: float = SECONDS_PER_NOTEBOOK,
+    ignore: str = "",
 ) -> dict[int, CellResult]:
     """Execute a notebook and compare with its stored outputs: a result for each code cell.
 
+    `ignore` is what to leave out of the comparison, in the format of --nbval-sanitize-with.
     Skipped cells, and all after one that took too long, have not passed. Cells that were not
     reached when the `seconds` were over are missing.
     """
     with tempfile.TemporaryDirectory() as room:
         report, patterns = Path(room, "report.xml"), Path(room, "patterns")
-        patterns.write_text(_WITHOUT_REMARKS, encoding="utf-8")
+        patterns.write_text(ignore, encoding="utf-8")
         command = [
             *(sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env"),
             *(f"--nbval-cell-timeout={seconds_per_cell}", f"--nbval-sanitize-with={patterns}"),
@@ -251,23 +256,12 @@ def run_nbval(
         try:
             # The output goes nowhere: a kernel that holds on to it would keep us waiting.
             subprocess.run(
-                command, cwd=room, env=_environment(), timeout=seconds, check=False,
+                command, cwd=room, env=kernel_environment(), timeout=seconds, check=False,
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             return {}
         return dict(_results(report))
-
-
-def _environment() -> dict[str, str]:
-    """Nothing from an outer pytest or from nbgrader, and the course importable in the kernel."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("PYTEST") and name not in ("MPLBACKEND", "NBGRADER_EXECUTION")
-    }
-    paths = [str(NOTEBOOKS.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**kept, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def _results(report: Path) -> Iterator[tuple[int, CellResult]]:
