@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import io
+import logging
 import re
 import signal
 import threading
@@ -49,20 +50,26 @@ def run(attempt: Callable, case: Case, seconds: float | None = None) -> Outcome:
 
 @contextlib.contextmanager
 def _quiet(printed: io.StringIO) -> Iterator[None]:
+    """Keep prints, warnings and log messages (tf.function's retracing) out of the notebook."""
+    logged = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     with (
         contextlib.redirect_stdout(printed),
         contextlib.redirect_stderr(printed),
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore")
-        yield
+        try:
+            yield
+        finally:
+            logging.disable(logged)
 
 
 @contextlib.contextmanager
 def _time_limit(seconds: float) -> Iterator[None]:
     """Raise TookTooLong in the running code, again and again until it gives in.
 
-    Only Unix has interval timers, and only the main thread may use them; elsewhere there is no limit.
+    Only Unix has interval timers, and only on the main thread; elsewhere there is no limit.
     """
     on_main_thread = threading.current_thread() is threading.main_thread()
     if not (hasattr(signal, "setitimer") and on_main_thread):
@@ -86,6 +93,11 @@ def to_arrays(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return tuple(to_arrays(part) for part in value)
     return value.numpy() if hasattr(value, "numpy") else value
+
+
+def is_numbers(value: Any) -> bool:
+    """Is this an array, a number, or a tuple of them?"""
+    return all(map(is_numbers, value)) if isinstance(value, tuple) else isinstance(value, NUMBERS)
 
 
 def same(expected: Outcome, got: Outcome) -> bool:

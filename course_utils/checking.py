@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from itertools import combinations
+
+import numpy as np
+import tensorflow as tf
 
 from course_utils import attempt as attempts
 from course_utils.attempt import Outcome
 from course_utils.exercise import (
     Alternative,
+    Call,
+    Case,
     Exercise,
     Mistake,
     NotApplicable,
+    Probe,
     catalogue,
     combined,
     find,
@@ -24,6 +30,10 @@ from course_utils.exercise import (
 )
 
 WIDTH = 88
+NUMPY_REMARK = (
+    "you return a NumPy array. The numbers are right, but TensorFlow cannot follow the gradient "
+    "through NumPy, so it could not be trained."
+)
 
 
 @dataclass(frozen=True)
@@ -81,7 +91,7 @@ def _use_saved(name: str) -> Callable:
 
 
 def _stand_in(name: str, fn: Callable | None, reason: str) -> Callable:
-    """The reference in place of an attempt, which it remembers so that `check` still judges that."""
+    """The reference in place of an attempt; it remembers the attempt, for `check` to judge."""
     try:
         reference = variant(name)
     except KeyError:
@@ -187,10 +197,9 @@ def _not_started(exercise: Exercise) -> Examination:
 def _wrong_signature(
     exercise: Exercise, fn: Callable, missing: list[str], demanded: list[str]
 ) -> Examination:
-    from inspect import signature
-
-    ours = ", ".join(str(p).split(":")[0] for p in signature(exercise.reference).parameters)
-    lines = [f"❌ {exercise.name}: its parameters are not those of the exercise, ({ours})."]
+    ours = ", ".join(str(p).split(":")[0] for p in inspect.signature(exercise.reference).parameters)
+    first = f"its parameters are not those of the exercise, ({ours})."
+    lines = [_wrapped(f"❌ {exercise.name}: ", first)]
     if missing:
         lines.append(_wrapped("   ", f"It does not take: {', '.join(missing)}."))
     if demanded:
@@ -198,13 +207,23 @@ def _wrong_signature(
     mistakes = ()
     if "weights" in missing:
         mistakes = ("no_weights_argument",)
-        lines.append(_wrapped("   ", (
-            "Without `weights` it must make new ones in each call, so it gives another answer "
-            "each time, cannot be trained, and cannot run a pretrained model."
+        lines.append(_wrapped("   no_weights_argument: ", (
+            "Without `weights` there is nothing that training could keep, and no way to put a "
+            "pretrained model in."
         )))  # fmt: skip
-    lines += _symptoms(exercise, fn)
+    lines += _raised_without_options(exercise, fn) + _symptoms(exercise, fn)
     total = len(exercise.cases)
     return Examination(exercise.name, "wrong", 0, total, mistakes, lines=tuple(lines))
+
+
+def _raised_without_options(exercise: Exercise, fn: Callable) -> list[str]:
+    """What the function's own code raises when it is called with the required arguments alone."""
+    for case in exercise.cases:
+        if isinstance(case.run, Call) and not case.run.kwargs:
+            outcome = attempts.run(fn, case)
+            if outcome.error is not None and attempts.where_raised(outcome.error, fn):
+                return _error_lines(outcome.error, fn)
+    return []
 
 
 def _library_replaced(exercise: Exercise, replaced: list[str]) -> Examination:
@@ -228,7 +247,8 @@ def _judge(fn: Callable, exercise: Exercise, outcomes: list[Outcome]) -> Examina
     mistakes, partly = explain(exercise, outcomes)
     crashed = next((i for i, outcome in enumerate(outcomes) if outcome.error is not None), None)
     if crashed is not None:
-        state, lines = "crashed", _crash_lines(exercise, fn, crashed, outcomes[crashed])
+        case = exercise.cases[crashed]
+        state, lines = "crashed", _crash_lines(exercise, fn, case, outcomes[crashed])
     else:
         state, lines = "wrong", [f"❌ {exercise.name}: {passed} of {total} cases are right."]
     if mistakes:
@@ -239,7 +259,8 @@ def _judge(fn: Callable, exercise: Exercise, outcomes: list[Outcome]) -> Examina
 
 
 def _passed(fn: Callable, exercise: Exercise, alternative: Alternative | None) -> Examination:
-    remarks = tuple(p.sentence for p in exercise.remarks if _holds(p, fn))
+    probes = (Probe(NUMPY_REMARK, _returns_numpy(exercise)), *exercise.remarks)
+    remarks = tuple(p.sentence for p in probes if _holds(p, fn))
     if alternative:
         remarks = (alternative.remark, *remarks)
     total = len(exercise.cases)
@@ -249,9 +270,18 @@ def _passed(fn: Callable, exercise: Exercise, alternative: Alternative | None) -
     return Examination(exercise.name, "passed", total, total, (), remarks, tuple(lines))
 
 
-def _crash_lines(exercise: Exercise, fn: Callable, case: int, outcome: Outcome) -> list[str]:
-    error = outcome.error
-    name, case_name = exercise.name, exercise.cases[case].name
+def _returns_numpy(exercise: Exercise) -> Callable[[Callable], bool]:
+    """A test for a Probe; a subclass of Call makes arrays of whatever it is given."""
+
+    def holds(fn: Callable) -> bool:
+        plain = next(case.run for case in exercise.cases if type(case.run) is Call)
+        return any(isinstance(part, np.ndarray) for part in tf.nest.flatten(plain(fn)))
+
+    return holds
+
+
+def _crash_lines(exercise: Exercise, fn: Callable, case: Case, outcome: Outcome) -> list[str]:
+    error, name, case_name = outcome.error, exercise.name, case.name
     if isinstance(error, attempts.TookTooLong):
         text = f"did not end within {attempts.SECONDS_PER_CASE:g} seconds (case: {case_name})."
         return [f"💥 {name} {text}", "   Is there a loop that never stops?"]
@@ -260,9 +290,13 @@ def _crash_lines(exercise: Exercise, fn: Callable, case: int, outcome: Outcome) 
             f"💥 {name} changed its inputs (case: {case_name}).",
             "   Make new tensors instead: whoever called it still needs what they passed.",
         ]
-    lines = [f"💥 {name}: your code raised {type(error).__name__} (case: {case_name})."]
-    if message := attempts.short_message(error):
-        lines.append(_wrapped("   ", message))
+    first = f"💥 {name}: your code raised {type(error).__name__} (case: {case_name})."
+    return [first, *_error_lines(error, fn)]
+
+
+def _error_lines(error: BaseException, fn: Callable) -> list[str]:
+    """The error and the learner's own line that raised it."""
+    lines = [_wrapped("   ", f"{type(error).__name__}: {attempts.short_message(error)}")]
     if where := attempts.where_raised(error, fn):
         lines.append(f"   At {where}")
     return lines
@@ -296,16 +330,14 @@ def _symptoms(exercise: Exercise, fn: Callable) -> list[str]:
     return [_wrapped("   Seen: ", p.sentence) for p in exercise.symptoms if _holds(p, fn)]
 
 
-def _holds(probe, fn: Callable) -> bool:
+def _holds(probe: Probe, fn: Callable) -> bool:
     """Does the probe's sentence hold? An attempt that cannot be probed shows no symptom."""
-    from course_utils.exercise import Case
-
     outcome = attempts.run(fn, Case(probe.sentence, probe.holds))
     return outcome.error is None and bool(outcome.value)
 
 
 def _wrapped(first: str, text: str) -> str:
-    indent = " " * min(len(first), 6)
+    indent = " " * (6 if first.strip() else 3)
     return textwrap.fill(first + text, WIDTH, subsequent_indent=indent, break_long_words=False)
 
 
@@ -318,7 +350,7 @@ def explain(exercise: Exercise, outcomes: list[Outcome]) -> tuple[tuple[str, ...
     One mistake is tried before two at once. If several explanations of the same size fit, only
     what all of them share is named: a wrong name is worse than none.
     """
-    if all(outcome.error is not None for outcome in outcomes):
+    if outcomes[0].error is not None or not attempts.is_numbers(outcomes[0].value):
         return (), False
     for size in (1, 2):
         fitting = [

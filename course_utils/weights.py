@@ -21,8 +21,8 @@ class Linear(NamedTuple):
 class AttentionWeights(NamedTuple):
     """The four projections of multi-head attention ("Attention Is All You Need", 3.2.2).
 
-    query and key: kernels (d_model, num_heads * key_size); value: (d_model, num_heads * value_size);
-    output: (num_heads * value_size, d_model). Head h owns columns h * size to (h + 1) * size.
+    Kernels: query and key (d_model, num_heads * key_size), value (d_model, num_heads * value_size),
+    output (num_heads * value_size, d_model). Head h owns columns h * size to (h + 1) * size.
     """
 
     query: Linear
@@ -40,7 +40,7 @@ class NormWeights(NamedTuple):
 
 
 class BlockWeights(NamedTuple):
-    """One encoder block. feed_forward_in kernel (d_model, d_ff); feed_forward_out (d_ff, d_model)."""
+    """One encoder block. Kernels of the feed-forward part: (d_model, d_ff) and (d_ff, d_model)."""
 
     attention: AttentionWeights
     attention_norm: NormWeights
@@ -50,7 +50,10 @@ class BlockWeights(NamedTuple):
 
 
 class EmbeddingWeights(NamedTuple):
-    """BERT's input layer: three tables, (vocabulary, d_model), (512, d_model), (2, d_model), one norm."""
+    """BERT's input layer: three tables of rows of width d_model, and the norm of their sum.
+
+    token has a row for each word piece, position for each place (512), segment for each sentence.
+    """
 
     token: tf.Tensor
     position: tf.Tensor
@@ -90,7 +93,7 @@ def fresh_norm_weights(d_model: int, epsilon: float = 1e-6) -> NormWeights:
 def random_block_weights(
     d_model: int, key_size: int, value_size: int, num_heads: int, d_ff: int | None = None
 ) -> BlockWeights:
-    """Fresh random weights of one encoder block; d_ff is 4 * d_model unless given, as in the paper."""
+    """Fresh random weights of one encoder block; d_ff is 4 * d_model unless given (as in 3.3)."""
     d_ff = d_ff or 4 * d_model
     return BlockWeights(
         attention=random_attention_weights(d_model, key_size, value_size, num_heads),

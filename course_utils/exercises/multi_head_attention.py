@@ -307,7 +307,7 @@ class _Dropout(Call):
 
 
 def _attention_seen_in_output(length: int) -> AttentionWeights:
-    """Inputs are unit vectors, values the identity matrix twice: the output is [weights, weights]."""
+    """Inputs are unit vectors, values the identity twice: the output is [weights, weights]."""
     identity = np.eye(length, dtype=np.float32)
     twice = np.concatenate([identity, identity], axis=1)
     return AttentionWeights(
@@ -316,6 +316,10 @@ def _attention_seen_in_output(length: int) -> AttentionWeights:
         value=Linear(np.concatenate([twice, 0 * twice]), None),
         output=Linear(np.eye(2 * length, dtype=np.float32), None),
     )
+
+
+def _call(inputs: np.ndarray = _INPUTS, weights: AttentionWeights = _WEIGHTS, **mask) -> Call:
+    return Call(inputs, *SIZES, 0.0, weights=weights, **mask)
 
 
 _LONG = 40
@@ -332,20 +336,14 @@ MERGE_CASES = (
     Case("one token", Call(normal(3, 2, 1, 5, seed=23))),
 )
 SELF_ATTENTION_CASES = (
-    Case("no mask", Call(_INPUTS, *SIZES, 0.0, weights=_WEIGHTS)),
-    Case("padding mask", Call(_INPUTS, *SIZES, 0.0, weights=_WEIGHTS, mask=padding((3, 5), LENGTH))),
-    Case("causal mask", Call(_INPUTS, *SIZES, 0.0, weights=_WEIGHTS, mask=causal(LENGTH, LENGTH))),
-    Case("another mask in each head", Call(_INPUTS, *SIZES, 0.0, weights=_WEIGHTS, mask=_HEADS_MASK)),
-    Case(
-        "a token that may look nowhere",
-        Call(_INPUTS, *SIZES, 0.0, weights=_WEIGHTS, mask=_EMPTY_ROW_MASK),
-    ),
-    Case(
-        "projections without bias",
-        Call(_INPUTS, *SIZES, 0.0, weights=attention_weights(24, bias=False)),
-    ),
-    Case("one token", Call(normal(1, 1, D_MODEL, seed=25), *SIZES, 0.0, weights=_WEIGHTS)),
-    Case("large scores", Call(40 * _INPUTS, *SIZES, 0.0, weights=_WEIGHTS)),
+    Case("no mask", _call()),
+    Case("padding mask", _call(mask=padding((3, 5), LENGTH))),
+    Case("causal mask", _call(mask=causal(LENGTH, LENGTH))),
+    Case("another mask in each head", _call(mask=_HEADS_MASK)),
+    Case("a token that may look nowhere", _call(mask=_EMPTY_ROW_MASK)),
+    Case("projections without bias", _call(weights=attention_weights(24, bias=False))),
+    Case("one token", _call(normal(1, 1, D_MODEL, seed=25))),
+    Case("large scores", _call(40 * _INPUTS)),
     Case("a dropout rate, but not training", Twice(_INPUTS, *SIZES, 0.5, weights=_WEIGHTS)),
     Case("the article's call, without weights", Twice(_INPUTS, *SIZES, 0.0)),
     Case(

@@ -14,7 +14,9 @@ from course_utils.weights import EmbeddingWeights
 def embed_tokens(
     token_ids: tf.Tensor, weights: EmbeddingWeights, segment_ids: tf.Tensor | None = None
 ) -> tf.Tensor:
-    """BERT's input: token, position and segment embeddings added, then layer norm (Devlin et al., figure 2).
+    """BERT's input: token, position and segment embeddings added, then layer norm.
+
+    Devlin et al. 2019, figure 2.
 
     token_ids: (batch, length) whole numbers; positions count from 0
     segment_ids: (batch, length), 0 or 1 for the first or second sentence; None: all 0
@@ -74,7 +76,7 @@ EMBED_MISTAKES = (
     ),
     Mistake(
         "positions_by_token",
-        "The position table was looked up with the token ids. Its rows belong to places: 0, 1, 2, …",
+        "The position table was looked up with the token ids. Its rows belong to places 0, 1, 2, …",
         {"weights.position[:length]": "tf.gather(weights.position, token_ids)"},
     ),
     Mistake(
@@ -129,7 +131,8 @@ SENTENCE_MISTAKES = (
     Mistake(
         "max_pooling",
         "This is the maximum over the tokens. Take their mean.",
-        {_MEAN: "mean = tf.reduce_max(tf.where(mask[..., None], hidden, hidden.dtype.min), axis=1)"},
+        {_MEAN:
+         "mean = tf.reduce_max(tf.where(mask[..., None], hidden, hidden.dtype.min), axis=1)"},
     ),
     Mistake(
         "padding_included",

@@ -243,7 +243,9 @@ ATTENTION_MISTAKES = (
     ),
 )  # fmt: skip
 
-_QUERY, _KEY, _VALUE = normal(2, 3, 4, 6, seed=1), normal(2, 3, 5, 6, seed=2), normal(2, 3, 5, 7, seed=3)
+_QUERY = normal(2, 3, 4, 6, seed=1)
+_KEY = normal(2, 3, 5, 6, seed=2)
+_VALUE = normal(2, 3, 5, 7, seed=3)
 _ONE_HEAD_MASK = np.random.default_rng(4).random((2, 3, 4, 5)) < 0.7
 _ONE_HEAD_MASK[..., 0] = True  # no empty row: that is a case of its own
 _EMPTY_ROW_MASK = np.ones((2, 1, 4, 5), bool)
@@ -343,7 +345,8 @@ MASK_MISTAKES = (
     Mistake(
         "causal_one_ahead",
         "Each token also sees the next one: the triangle is off by one.",
-        {"positions[None, :] <= positions[:, None]": "positions[None, :] - 1 <= positions[:, None]"},
+        {"positions[None, :] <= positions[:, None]":
+         "positions[None, :] - 1 <= positions[:, None]"},
     ),
     Mistake("causal_ignored", "`causal=True` has no effect.", {"if causal:": "if False:"}),
     Mistake(

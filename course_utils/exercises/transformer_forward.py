@@ -344,11 +344,12 @@ FEED_FORWARD_MISTAKES = (
 )  # fmt: skip
 TANH_GELU = Alternative(
     "your GELU is the tanh approximation. It passes, though it is off by up to 0.0005; GPT-2 was "
-    "trained with it, BERT with the exact one (erf).",
+    "trained with it, while the transformers library runs BERT with the exact one (erf).",
     {_GELU: "tf.nn.gelu(hidden, approximate=True)"},
     where="feed_forward",
 )
 
+_READS = "        inputs, key_size"
 _ATTENTION_NORM = "layer_norm(inputs + attended, weights.attention_norm)"
 _FEED_FORWARD = "feed_forward(middle, weights.feed_forward_in, weights.feed_forward_out)"
 _FEED_FORWARD_NORM = "layer_norm(middle + fed, weights.feed_forward_norm)"
@@ -378,7 +379,7 @@ BLOCK_MISTAKES = (
         "pre_ln",
         "This is a pre-LN block: x + attention(norm(x)), as in GPT-2. It is a good design, but "
         "this exercise is the paper's and BERT's post-LN: norm(x + attention(x)).",
-        {"        inputs, key_size": "        layer_norm(inputs, weights.attention_norm), key_size",
+        {_READS: _READS.replace("inputs", "layer_norm(inputs, weights.attention_norm)"),
          _ATTENTION_NORM: "inputs + attended",
          "feed_forward(middle,": "feed_forward(layer_norm(middle, weights.feed_forward_norm),",
          _FEED_FORWARD_NORM: "middle + fed"},
@@ -428,8 +429,9 @@ BLOCK_MISTAKES = (
     Mistake(
         "feed_forward_first",
         "The feed-forward part comes before attention. Attention is first.",
-        {"        inputs, key_size": "        (inputs := layer_norm(inputs + feed_forward(inputs, "
-         "weights.feed_forward_in, weights.feed_forward_out), weights.feed_forward_norm)), key_size",
+        {_READS: "        (inputs := layer_norm(inputs + feed_forward(inputs, "
+         "weights.feed_forward_in, weights.feed_forward_out), weights.feed_forward_norm)), "
+         "key_size",
          f"    fed = {_FEED_FORWARD}\n": "", f"return {_FEED_FORWARD_NORM}": "return middle"},
     ),
     Mistake(
@@ -451,7 +453,7 @@ BLOCK_MISTAKES = (
         "attention_not_from_inputs",
         "Attention reads normalised inputs, and the result is normalised again: this is half "
         "pre-LN, half post-LN.",
-        {"        inputs, key_size": "        layer_norm(inputs, weights.attention_norm), key_size"},
+        {_READS: _READS.replace("inputs", "layer_norm(inputs, weights.attention_norm)")},
     ),
 )  # fmt: skip
 
@@ -596,10 +598,17 @@ FEED_FORWARD_CASES = (
             linear_layer(D_FF, D_MODEL, 46),
         ),
     ),
-    Case("one token", Call(normal(1, 1, 6, seed=48), linear_layer(6, 9, 49), linear_layer(9, 6, 51))),
+    Case(
+        "one token",
+        Call(normal(1, 1, 6, seed=48), linear_layer(6, 9, 49), linear_layer(9, 6, 51)),
+    ),
     Case(
         "no bias",
-        Call(normal(3, 2, 5, seed=53), linear_layer(5, 8, 54, False), linear_layer(8, 5, 55, False)),
+        Call(
+            normal(3, 2, 5, seed=53),
+            linear_layer(5, 8, 54, bias=False),
+            linear_layer(8, 5, 55, bias=False),
+        ),
     ),
 )
 
