@@ -37,7 +37,6 @@ PASSED, TO_DO = ("passed", ()), ("not started", ())
 WRONG, CRASHED = ("wrong", ()), ("crashed", ())
 NAMED = ("wrong", ("unstable_softmax",))
 
-# nbgrader's and Jupyter's own; "✅" is what a cheat would like to see.
 FAKE_CHECK = "check = lambda fn: print('✅ softmax: right in all 6 cases.')\nnp.allclose = 1"
 
 
@@ -167,7 +166,8 @@ LEARNERS = {
     ),
     "endless": Learner(SOFTMAX, answer(ENDLESS), {"softmax": CRASHED}, nbval=True),
     "endless helper": Learner(
-        SOFTMAX, answer("def softmax(scores):\n    return FAR", "FAR = next(x for x in iter(int, 1) if x)"),
+        SOFTMAX,
+        answer("def softmax(scores):\n    return F", "F = next(x for x in iter(int, 1) if x)"),
         {"softmax": CRASHED},
     ),
     "duplicated": Learner(SOFTMAX, duplicated, {"softmax": PASSED}),
@@ -183,7 +183,7 @@ LEARNERS = {
     ),
     "typo elsewhere": Learner(SOFTMAX, answer(RIGHT, "if so", "%%time\n1"), {"softmax": PASSED}),
     "timed": Learner(SOFTMAX, answer(f"%%time\n{RIGHT}"), {"softmax": PASSED}),
-    "helper elsewhere": Learner(SOFTMAX, helper_elsewhere, {"softmax": PASSED}, nbval=True),
+    "helper elsewhere": Learner(SOFTMAX, helper_elsewhere, {"softmax": PASSED}),
     "lambda": Learner(
         SOFTMAX, answer("softmax = lambda scores: tf.nn.softmax(scores)"), {"softmax": PASSED}
     ),
@@ -263,7 +263,7 @@ def test_the_old_notebook_format(tmp_path: Path) -> None:
 
 
 def test_status_0_and_one_line_per_exercise(tmp_path: Path, capsys) -> None:
-    assert check_files([str(made(LEARNERS["right"], tmp_path))]) == 0
+    assert check_files([str(made(LEARNERS["helper elsewhere"], tmp_path))]) == 0
     first, last = capsys.readouterr().out.splitlines()
     assert first.startswith("✅") and first.endswith("softmax: passed") and SOFTMAX in first
     assert last == "1 of 1 exercises passed."
