@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -119,7 +118,7 @@ def test_both_states_differ_in_the_exercise_cells_alone(source: Path) -> None:
 def test_each_exercise_stands_in_its_own_notebook_and_nowhere_else() -> None:
     found = [(name, file.stem.partition("_")[2]) for file in SOLVED
              for name in exercise_cells(read(file))]  # fmt: skip
-    assert Counter(name for name, _ in found) == Counter(exercises())
+    assert sorted(name for name, _ in found) == sorted(exercises())
     assert all(exercises()[name].module == module for name, module in found)
 
 
