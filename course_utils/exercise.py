@@ -21,6 +21,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+# The body of every stub; nbgrader's `ClearSolutions.code_stub` has to be the same.
+NOT_WRITTEN = 'raise NotImplementedError("write this function")'
+
 # "function name" -> ((old, new), ...): what to change in the source of which reference.
 Edits = Mapping[str, tuple[tuple[str, str], ...]]
 
@@ -167,7 +170,7 @@ def split_source(name: str) -> tuple[str, str]:
 
 def stub(name: str) -> str:
     """What the learner starts from: signature, docstring, and a body that only raises."""
-    return split_source(name)[0] + f'    raise NotImplementedError("write {name} here")\n'
+    return f"{split_source(name)[0]}    {NOT_WRITTEN}\n"
 
 
 @cache

@@ -94,7 +94,7 @@ SOFTMAX_MISTAKES = (
     ),
     Mistake(
         "no_exponential",
-        "The scores are divided by their sum without `exp`, so a negative score gives a negative "
+        "`exp` is missing: the scores themselves are used, so a negative score gives a negative "
         "weight.",
         {"exponentials = tf.exp(shifted)": "exponentials = scores"},
     ),
