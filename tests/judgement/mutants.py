@@ -42,6 +42,8 @@ def replacements(node: ast.AST) -> Iterator[ast.AST]:
     if isinstance(node, (ast.BinOp, ast.BoolOp)):
         for operator in SWAPPED.get(type(node.op), ()):
             yield _with(node, op=operator())
+    if isinstance(node, ast.BinOp):
+        yield from (node.left, node.right)
     if isinstance(node, ast.Compare):
         for operator in SWAPPED.get(type(node.ops[0]), ()):
             yield _with(node, ops=[operator(), *node.ops[1:]])
@@ -54,7 +56,10 @@ def replacements(node: ast.AST) -> Iterator[ast.AST]:
     if isinstance(node, ast.Call):
         for i in range(len(node.keywords)):
             yield _with(node, keywords=node.keywords[:i] + node.keywords[i + 1 :])
-        yield from node.args[:1]  # the call dropped: only what it was applied to
+        plain = [arg for arg in node.args if not isinstance(arg, ast.Starred)]
+        yield from plain[:1]  # the call dropped: only what it was applied to
+        if len(plain) > 1 and plain == node.args:
+            yield _with(node, args=[plain[1], plain[0], *plain[2:]])
     if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Slice):
         yield node.value
 

@@ -399,11 +399,10 @@ def mask_turned_over_after_the_first_layer(
 
 
 @stranger("embed_tokens", "expected")
-def positions_from_the_end(token_ids, weights, segment_ids=None):
-    """Positions are counted backwards."""
-    length = token_ids.shape[-1]
-    table = tf.concat([weights.position[:length][::-1], weights.position[length:]], axis=0)
-    return variant("embed_tokens")(token_ids, weights._replace(position=table), segment_ids)
+def the_next_word_s_row(token_ids, weights, segment_ids=None):
+    """Each token gets the row after its own (the last one gets the first)."""
+    weights = weights._replace(token=tf.roll(weights.token, -1, axis=0))
+    return variant("embed_tokens")(token_ids, weights, segment_ids)
 
 
 @stranger("embed_tokens", "expected")
@@ -420,11 +419,10 @@ def later_tokens_count_more(hidden, mask):
     return variant("sentence_embedding")(hidden * share, mask)
 
 
-@stranger("sentence_embedding", "expected")
-def divided_by_the_sum(hidden, mask):
-    """Scaled so that the absolute numbers add up to 1 (L1)."""
-    mean = variant("sentence_embedding")(hidden, mask)
-    return tf.math.divide_no_nan(mean, tf.reduce_sum(tf.abs(mean), -1, keepdims=True))
+@stranger("sentence_embedding", "do not have length 1")
+def twice_as_long(hidden, mask):
+    """The vectors have length 2."""
+    return 2 * variant("sentence_embedding")(hidden, mask)
 
 
 @stranger("sentence_embedding", "expected")

@@ -30,8 +30,21 @@ def short_time_limit(monkeypatch):
     monkeypatch.setattr(attempts, "SECONDS_PER_CASE", 1.0)
 
 
-def quiet_examine(answer, name, capfd):
-    """Examine twice; nothing may be written, warned or logged, and both texts must be equal."""
+def with_body(name, body):
+    """The exercise's stub with another body; None leaves the stub as it is."""
+    text = stub(name)
+    if body is not None:
+        text = text.rpartition("    raise NotImplementedError")[0] + f"    {body}\n"
+    room = dict(variant(name).__globals__, __name__="__main__")
+    exec(compile("from __future__ import annotations\n" + text, "<cell>", "exec"), room)
+    return room[name]
+
+
+def quiet_examine(make, name, capfd):
+    """Examine twice; nothing may be written, warned or logged, and both texts must be equal.
+
+    `make` makes the answer anew, as running the cell again would.
+    """
     records = []
     handler = logging.Handler()
     handler.emit = records.append
@@ -42,7 +55,7 @@ def quiet_examine(answer, name, capfd):
     try:
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
-            first, second = examine(answer, name), examine(answer, name)
+            first, second = examine(make(), name), examine(make(), name)
             gc.collect()  # a coroutine that nobody awaited complains when it goes
     finally:
         for logger in loggers:
@@ -57,8 +70,9 @@ def quiet_examine(answer, name, capfd):
 
 @pytest.mark.parametrize("nasty", NASTY, ids=lambda nasty: f"{nasty.exercise}-{nasty.what}")
 def test_it_gets_a_clear_answer(nasty, capfd):
-    answer = in_a_notebook(nasty.cell, nasty.exercise)
-    examination = quiet_examine(answer, nasty.exercise, capfd)
+    examination = quiet_examine(
+        lambda: in_a_notebook(nasty.cell, nasty.exercise), nasty.exercise, capfd
+    )
     text = "\n".join(examination.lines)
     assert examination.state == nasty.state, text
     assert nasty.first in examination.lines[0], text
@@ -134,9 +148,7 @@ def test_an_endless_attempt_that_swallows_every_interruption(cell):
 
 @pytest.mark.parametrize("name", sorted(exercises()))
 def test_the_stub_is_not_started(name, capfd):
-    room = dict(variant(name).__globals__)
-    exec(compile("from __future__ import annotations\n" + stub(name), "<cell>", "exec"), room)
-    examination = quiet_examine(room[name], name, capfd)
+    examination = quiet_examine(lambda: with_body(name, None), name, capfd)
     assert examination.state == "not started"
     assert examination.lines[0].startswith(f"⏳ {name}: not started")
 
@@ -151,11 +163,7 @@ def test_the_stub_is_not_started(name, capfd):
     ("raise SystemExit", "crashed"),
 ])  # fmt: skip
 def test_every_exercise_survives(name, body, state, capfd):
-    head = stub(name).rpartition("    raise NotImplementedError")[0]
-    room = dict(variant(name).__globals__, __name__="__main__")
-    text = f"from __future__ import annotations\n{head}    {body}\n"
-    exec(compile(text, "<cell>", "exec"), room)
-    examination = quiet_examine(room[name], name, capfd)
+    examination = quiet_examine(lambda: with_body(name, body), name, capfd)
     assert examination.state == state, examination.lines
     assert examination.mistakes == ()
     assert name in examination.lines[0]
@@ -164,11 +172,7 @@ def test_every_exercise_survives(name, body, state, capfd):
 @pytest.mark.parametrize("name", sorted(exercises()))
 def test_an_endless_loop_costs_one_time_limit_in_every_exercise(name, monkeypatch):
     monkeypatch.setattr(attempts, "SECONDS_PER_CASE", 0.2)
-    head = stub(name).rpartition("    raise NotImplementedError")[0]
-    room = dict(variant(name).__globals__, __name__="__main__")
-    text = f"from __future__ import annotations\n{head}    while True: pass\n"
-    exec(compile(text, "<cell>", "exec"), room)
-    examination = examine(room[name], name)
+    examination = examine(with_body(name, "while True: pass"), name)
     assert examination.state == "crashed"
     assert "did not end within 0.2 seconds" in examination.lines[0]
 
@@ -180,7 +184,7 @@ def test_an_overwritten_library_function_is_noticed(module, name, other, body, m
     other.__module__ = "__main__"  # as it is when a notebook's cell defines it
     with monkeypatch.context() as patch:
         patch.setattr(module, name, other)
-        examination = quiet_examine(answer, "softmax", capfd)
+        examination = quiet_examine(lambda: answer, "softmax", capfd)
         if examination.state == "passed":  # of no use for a verdict: then only the truth counts
             assert "zeros" not in body
         else:

@@ -1,0 +1,293 @@
+"""What the checks know: every catalogued mistake and every pair of them, judged.
+
+Judging all pairs by `examine` would take an hour, so this groups instead: variants of a reference
+that give the same outcome in every case are one class, and what `explain` would say of each member
+follows from the class. That this is what `examine` says is tested on all singles and on a sample
+of the pairs.
+
+    python tests/judgement/table.py      prints the whole table
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import combinations
+
+import numpy as np
+
+from course_utils import attempt as attempts
+from course_utils import checking
+from course_utils.attempt import Outcome
+from course_utils.checking import Examination
+from course_utils.exercise import Alternative, Mistake, NotApplicable, catalogue, exercises, find
+
+Changes = tuple[Mistake | Alternative, ...]
+
+# Gaps in units of the tolerance: below the first, two outcomes are equal; above the second, they
+# are apart; in between, another processor's rounding could change a verdict.
+EQUAL, APART = 0.25, 20.0
+OTHER_PAIRS = 60  # of pairs that are not looked for, this many are judged
+
+
+@dataclass
+class Judged:
+    """Classes of variants of one reference that no case tells apart, and what is told of each."""
+
+    name: str
+    variants: list[Changes]
+    classes: list[list[int]]
+    doubtful: list[tuple[str, str, float]]  # (this, that, gap): neither equal nor apart
+    of: dict[tuple[int, ...], int] = field(default_factory=dict)  # key -> number of its class
+
+    def __post_init__(self) -> None:
+        self.of = {
+            key(self.variants[i]): c for c, members in enumerate(self.classes) for i in members
+        }
+
+    def like(self, changes: Changes) -> list[Changes]:
+        """The variants that no case tells apart from this one, itself included."""
+        return [self.variants[i] for i in self.classes[self.of[key(changes)]]]
+
+    def caught(self, changes: Changes) -> bool:
+        """Is there a case in which it differs from every right version?"""
+        return all(_mistakes(other) for other in self.like(changes))
+
+    def named(self, changes: Changes) -> tuple[str, ...]:
+        """The names that explain gives: of the smallest explanations, what all share."""
+        if checking._reference_outcome(self.name, 0, changes).error is not None:
+            return ()
+        for size in (1, 2):
+            searched = set(map(key, combinations_looked_for(self.name, size)))
+            fitting = [set(names(v)) for v in self.like(changes) if key(_mistakes(v)) in searched]
+            if fitting:
+                shared = set.intersection(*fitting)
+                return tuple(m for m in dict.fromkeys(m.name for m in catalogue(self.name))
+                             if m in shared)  # fmt: skip
+        return ()
+
+
+def _mistakes(changes: Changes) -> tuple[Mistake, ...]:
+    return tuple(change for change in changes if isinstance(change, Mistake))
+
+
+def key(changes: Changes) -> tuple[int, ...]:
+    """Changes hold dictionaries, so they cannot be looked up themselves."""
+    return tuple(map(id, changes))
+
+
+def names(changes: Changes) -> tuple[str, ...]:
+    return tuple(mistake.name for mistake in _mistakes(changes))
+
+
+def combinations_looked_for(name: str, size: int) -> Iterator[tuple[Mistake, ...]]:
+    return checking._combinations(find(name), size)
+
+
+def applicable(name: str, all_changes: Sequence[Changes]) -> list[Changes]:
+    """Those that do not change the same words."""
+    found = []
+    for changes in all_changes:
+        try:
+            checking.combined(name, *changes)
+        except NotApplicable:
+            continue
+        found.append(changes)
+    return found
+
+
+def other_pairs(name: str) -> list[Changes]:
+    """A sample of the pairs within the exercise that are not looked for: they must not mislead."""
+    searched = set(map(key, combinations_looked_for(name, 2)))
+    rest = [pair for pair in combinations(catalogue(name), 2) if key(pair) not in searched]
+    return rest[:: max(1, len(rest) // OTHER_PAIRS)]
+
+
+def judge(name: str) -> Judged:
+    """Group the reference, its alternatives, all singles, all pairs looked for, and some others."""
+    exercise = find(name)
+    alternatives = [(a,) for a in exercise.alternatives]
+    singles = [(m,) for m in catalogue(name)]
+    pairs = [*combinations_looked_for(name, 2), *other_pairs(name)]
+    both = [(m, a) for (m,) in singles for (a,) in alternatives]
+    variants = applicable(name, [(), *alternatives, *singles, *both, *pairs])
+    doubtful: dict[tuple[int, int], float] = {}
+    classes = [list(range(len(variants)))]
+    for case in _telling_cases_first(name, applicable(name, [(), *singles])):
+        classes = _refined(name, case, variants, classes, doubtful)
+    of = {i: c for c, members in enumerate(classes) for i in members}
+    still = [(_label(variants[i]), _label(variants[j]), gap)
+             for (i, j), gap in doubtful.items()
+             if of[i] == of[j] and set(names(variants[i])) != set(names(variants[j]))]  # fmt: skip
+    return Judged(name, variants, classes, still)
+
+
+def _telling_cases_first(name: str, variants: list[Changes]) -> list[int]:
+    """Number the cases so that each next one splits the classes most: then few need all cases."""
+    left, order, classes = list(range(len(find(name).cases))), [], [list(range(len(variants)))]
+    while left:
+        tried = {case: _refined(name, case, variants, classes, {}) for case in left}
+        best = max(left, key=lambda case: len(tried[case]))
+        order.append(best)
+        left.remove(best)
+        classes = tried[best]
+    return order
+
+
+def _refined(name, case, variants, classes, doubtful) -> list[list[int]]:
+    return [part for whole in classes for part in _split(name, case, variants, whole, doubtful)]
+
+
+def _label(changes: Changes) -> str:
+    return " + ".join(getattr(c, "name", "alternative") for c in changes) or "the reference"
+
+
+def _split(name, case, variants, members, doubtful) -> list[list[int]]:
+    """Split a class by the outcomes of one case."""
+    if len(members) == 1:
+        return [members]
+    leaders: dict = {}  # form of the outcome -> [(leader's numbers, members)]
+    for i in members:
+        form, numbers = _numbers(checking._reference_outcome(name, case, variants[i]))
+        for leader, group in leaders.setdefault(form, []):
+            gap = _gap(leader, numbers)
+            if gap < APART:
+                if gap > EQUAL:
+                    doubtful[group[0], i] = gap
+                group.append(i)
+                break
+        else:
+            leaders[form].append((numbers, [i]))
+    return [group for groups in leaders.values() for _, group in groups]
+
+
+def _numbers(outcome: Outcome) -> tuple[tuple, np.ndarray]:
+    """What two outcomes must have exactly in common, and the numbers in which they may differ."""
+    if outcome.error is not None:
+        return ("error", type(outcome.error)), np.zeros(0)
+    form, numbers = [], [np.zeros(0)]
+    for part in outcome.value if isinstance(outcome.value, tuple) else (outcome.value,):
+        array = np.asarray(part)
+        form += [array.shape, array.dtype.str]
+        if array.dtype.kind == "f":
+            finite = np.isfinite(array)
+            form.append(np.where(finite, 0, array).tobytes())
+            numbers.append(np.where(finite, array, 0).astype(np.float64).ravel())
+        else:
+            form.append(array.tobytes() if array.dtype != object else repr(type(part)))
+    return (isinstance(outcome.value, tuple), *form), np.concatenate(numbers)
+
+
+def _gap(expected: np.ndarray, got: np.ndarray) -> float:
+    tolerance = attempts.ABSOLUTE + attempts.RELATIVE * np.abs(expected)
+    return float(np.max(np.abs(got - expected) / tolerance, initial=0))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table; see HEAD."""
+
+    exercise: str
+    mistakes: int
+    classes: int
+    caught: int
+    right: int
+    unknown: int
+    wrong: int
+    pairs: int
+    not_applicable: int
+    pairs_caught: int
+    pairs_exact: int
+    pairs_partly: int
+    pairs_unknown: int
+    pairs_same: int
+    pairs_wrong: int
+
+
+HEAD = (
+    "exercise", "mistakes", "of classes", "caught", "named right", "unknown", "named wrong",
+    "pairs", "same words", "caught", "exactly", "partly", "unknown",
+    "same function", "named wrong",
+)  # fmt: skip
+
+
+def all_pairs(name: str) -> list[Changes]:
+    """The pairs that are looked for, and the sample of others."""
+    return [*combinations_looked_for(name, 2), *other_pairs(name)]
+
+
+@cache
+def _examined(name: str, changes: tuple[int, ...]) -> Examination:
+    function = checking.combined(name, *(_by_key[i] for i in changes))
+    return checking.examine(function, name)
+
+
+_by_key: dict[int, Mistake | Alternative] = {}
+
+
+def examined(name: str, changes: Changes) -> Examination:
+    """What `examine` says of the reference with these changes."""
+    _by_key.update((id(change), change) for change in changes)
+    return _examined(name, key(changes))
+
+
+def random(changes: Changes) -> bool:
+    """Fresh weights give other numbers in each run, so nothing can be concluded from one run."""
+    return "fresh_weights_each_call" in names(changes)
+
+
+def misled(judged: Judged, same: Mapping) -> Iterator[tuple[Changes, tuple[str, ...]]]:
+    """Pairs that are given a name which is not theirs, and are not the same function as it."""
+    for pair in all_pairs(judged.name):
+        if key(pair) in judged.of and not set(judged.named(pair)) <= set(names(pair)):
+            single, _reason = same.get(names(pair), (None, None))
+            if judged.named(pair) != (single,):
+                yield pair, names(pair)
+
+
+def row(judged: Judged, same: Mapping | None = None) -> Row:
+    """Count: the singles as examine names them, the pairs as explain would.
+
+    `same`: pairs that are the same function as one other mistake.
+    """
+    name, same = judged.name, same or {}
+    singles = [(m,) for m in catalogue(name)]
+    pairs = [p for p in all_pairs(name) if key(p) in judged.of]
+    told = [(set(names(c)), set(examined(name, c).mistakes)) for c in singles]
+    told_of_pairs = [(set(names(c)), set(judged.named(c))) for c in pairs]
+    wrong = len(list(misled(judged, same)))
+    return Row(
+        name,
+        len(singles),
+        len({m.name for (m,) in singles}),
+        sum(examined(name, c).state != "passed" and judged.caught(c) for c in singles),
+        sum(made == given for made, given in told),
+        sum(not given for _, given in told),
+        sum(not given <= made for made, given in told),
+        len(pairs),
+        len(all_pairs(name)) - len(pairs),
+        sum(judged.caught(c) for c in pairs),
+        sum(made == given for made, given in told_of_pairs),
+        sum(given < made and bool(given) for made, given in told_of_pairs),
+        sum(not given for _, given in told_of_pairs),
+        sum(not given <= made for made, given in told_of_pairs) - wrong,
+        wrong,
+    )
+
+
+def printed(rows: Sequence[Row]) -> str:
+    """The table as text, with a line of totals."""
+    lines = [[str(value) for value in vars(r).values()] for r in rows]
+    totals = [sum(int(line[i]) for line in lines) for i in range(1, len(HEAD))]
+    lines.append([f"all {len(rows)}", *map(str, totals)])
+    widths = [max(len(line[i]) for line in [HEAD, *lines]) for i in range(len(HEAD))]
+    return "\n".join(
+        "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w)
+                  for i, (cell, w) in enumerate(zip(line, widths, strict=True)))
+        for line in [HEAD, *lines]
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    print(printed([row(judge(name)) for name in exercises()]))
