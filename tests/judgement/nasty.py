@@ -220,11 +220,8 @@ softmax = Anything()"""),
     softmax("returns a variable", "passed", "✅ softmax", f"{RIGHT}\nreturn tf.Variable(w)"),
     cell("changes its inputs in place", "self_attention", "crashed", "changed its inputs",
          f"def self_attention({_SELF_ATTENTION}):\n"
-         "    shared = np.asarray(memoryview(inputs))\n"
-         "    shared.setflags(write=True)\n"
-         "    shared += 1\n"
-         "    return inputs"),
-    cell("takes its weights from the list", "transformer_forward", "crashed", "changed its inputs",
+         "    return tf.raw_ops.InplaceAdd(x=inputs, i=[0], v=inputs[:1])"),
+    cell("takes its weights from the list", "transformer_forward", "crashed", "AttributeError",
          "def transformer_forward(inputs, num_layers, key_size, value_size, num_heads, "
          "dropout_rate, *, weights=None, mask=None, training=False):\n"
          "    while weights:\n"

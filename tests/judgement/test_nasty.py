@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import types
 import warnings
 from pathlib import Path
 
@@ -85,7 +86,7 @@ def test_it_gets_a_clear_answer(nasty, capfd):
 @pytest.mark.parametrize("nasty", NASTY, ids=lambda nasty: f"{nasty.exercise}-{nasty.what}")
 def test_check_prints_the_lines_of_examine_and_nothing_else(nasty, capsys):
     answer = in_a_notebook(nasty.cell, nasty.exercise)
-    if getattr(answer, "__name__", None) != nasty.exercise:
+    if not isinstance(answer, types.FunctionType):
         pytest.skip("check goes by the function's own name")
     examination = examine(in_a_notebook(nasty.cell, nasty.exercise))
     capsys.readouterr()
@@ -249,10 +250,7 @@ def test_inputs_are_made_anew_for_each_attempt():
     before = [attempts.run(find(name).reference, case).value for case in find(name).cases]
 
     def spoils(scores):
-        shared = np.asarray(memoryview(scores))
-        shared.setflags(write=True)
-        shared += 1
-        return scores
+        return tf.raw_ops.InplaceAdd(x=scores, i=[0], v=scores[:1])
 
     examine(spoils, name)
     after = [attempts.run(find(name).reference, case).value for case in find(name).cases]
