@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import numpy as np
 
@@ -22,6 +23,8 @@ from numpy.typing import ArrayLike  # noqa: E402
 
 NUMBERS_UP_TO = 8  # tokens on a side; in a larger map the numbers would not fit into the cells
 CELL = 0.55  # inches
+# Dashes and widths: the later a line, the thinner, so that of two equal lines both can be seen.
+LINES = (("-", 7), ("--", 3), ("--", 2.5), ("-.", 2), ("-", 1.5))
 
 
 def heat_map(
@@ -53,17 +56,23 @@ def head_maps(
     rows = -(-len(weights) // columns)
     side = 1.4 + (0.14 if len(weights) > 3 else 0.3) * weights.shape[-1]
     fig, axes = plt.subplots(
-        rows, columns, figsize=(side * columns, side * rows), layout="constrained", squeeze=False
+        rows,
+        columns,
+        figsize=(side * columns + 0.5, side * rows + 0.4),
+        layout="constrained",
+        squeeze=False,
     )
     for ax in axes.flat[len(weights) :]:
         ax.set_axis_off()
     for head, ax in zip(range(len(weights)), axes.flat, strict=False):
         image = _map(ax, weights[head], tokens, tokens, limit=_limit(weights), numbers=False)
         ax.set_title(f"{panel} {head}", fontsize=9)
-        ax.tick_params(labelsize=7, labelleft=head % columns == 0)
+        ax.tick_params(labelsize=8 if rows == 1 else 7, labelleft=head % columns == 0)
         ax.tick_params(axis="x", labelrotation=90)
     fig.colorbar(image, ax=axes, shrink=0.8)
     fig.suptitle(title)
+    fig.supxlabel("key (looked at)", fontsize=9)
+    fig.supylabel("query (looks)", fontsize=9)
     _show()
 
 
@@ -78,8 +87,9 @@ def row_sums(weights: ArrayLike, tokens: Sequence[str], title: str = "") -> None
     left.set(title=title, xlabel="key (looked at)", ylabel="query (looks)")
     sums = weights.sum(axis=-1)
     bars = right.barh(np.arange(len(sums)), sums, color="tab:blue")
-    right.bar_label(bars, [f"{s:.2f}" for s in sums], padding=3)
     right.axvline(1, color="grey", linestyle=":")
+    over_the_line = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+    right.bar_label(bars, [_number(s) for s in sums], padding=4, bbox=over_the_line)
     right.set(title="sum of the row", yticks=[], ylim=left.get_ylim(), xticks=[0, 1])
     right.set_xlim(0, max(1.4, 1.4 * np.nanmax(sums, initial=0)))
     _show()
@@ -135,15 +145,16 @@ def positional_encoding(encoding: ArrayLike) -> None:
     for column in sorted({round(i * (d_model - 1) / 3) for i in range(4)}):
         right.plot(np.arange(length), encoding[:, column], ".-", label=f"feature {column}")
     right.set(xlabel="position", ylabel="value")
-    right.legend(fontsize=8)
+    right.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))  # beside the curves
     _show()
 
 
 def scale_over_depth(lines: Mapping[str, Sequence[float]]) -> None:
     """The standard deviation of the activations after each layer; one line for each name."""
     _, ax = plt.subplots(figsize=(5.5, 3.2), layout="constrained")
-    for name, deviations in lines.items():
-        ax.plot(np.arange(len(deviations)), deviations, "o-", markersize=3, label=name)
+    for (name, deviations), (dashes, width) in zip(lines.items(), cycle(LINES), strict=False):
+        ax.plot(np.arange(len(deviations)), deviations, dashes, linewidth=width, label=name,
+                alpha=0.5 if width > 5 else 1)  # fmt: skip
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set_yscale("log")  # without a norm it grows or shrinks by a factor in every layer
     ax.set(xlabel="layer (0 = the input)", ylabel="standard deviation")
@@ -186,9 +197,14 @@ def _map(
     if numbers and max(matrix.shape) <= NUMBERS_UP_TO:
         for (row, column), number in np.ndenumerate(matrix):
             colour = "white" if abs(number) > 0.6 * limit else "black"
-            ax.text(column, row, f"{number + 0.0:.2f}", ha="center", va="center", color=colour,
+            ax.text(column, row, _number(number), ha="center", va="center", color=colour,
                     fontsize=8)  # fmt: skip
     return image
+
+
+def _number(number: float) -> str:
+    """Two decimals, and never "-0.00"."""
+    return f"{round(float(number), 2) + 0.0:.2f}"
 
 
 def _limit(matrix: np.ndarray) -> float:

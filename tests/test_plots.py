@@ -109,3 +109,8 @@ def test_similarity_labels_both_sides():
     plots.similarity(WEIGHTS[:, :2], TOKENS, ["a", "b"], "title")
     ax = plt.gcf().axes[0]
     assert (labels(ax.yaxis), labels(ax.xaxis)) == (TOKENS, ["a", "b"])
+
+
+def test_no_cell_says_minus_nought():
+    plots.similarity([[-0.001, -0.006], [0.004, 1.0]], ["a", "b"], ["c", "d"])
+    assert [t.get_text() for t in plt.gcf().axes[0].texts] == ["0.00", "-0.01", "0.00", "1.00"]
