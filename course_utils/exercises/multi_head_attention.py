@@ -106,7 +106,8 @@ SPLIT_MISTAKES = (
     ),
     Mistake(
         "heads_before_batch",
-        "The heads became the first axis, before the batch. Keep the batch first.",
+        "The heads became the first axis, before the batch. Keep the batch first: (batch, "
+        "num_heads, length, size).",
         {"(0, 2, 1, 3)": "(2, 0, 1, 3)"},
     ),
     Mistake(
@@ -128,7 +129,7 @@ SPLIT_MISTAKES = (
     ),
     Mistake(
         "heads_copied",
-        "Every head got the same first slice of the features. Head h owns h * size to "
+        "Every head got the same slice, the first one. Head h owns the features h * size to "
         "(h + 1) * size.",
         {"return tf.transpose(heads,": "return tf.transpose(heads[:, :, :1] + 0 * heads,"},
     ),
@@ -168,7 +169,7 @@ MERGE_MISTAKES = (
     ),
     Mistake(
         "merge_reversed",
-        "The heads are merged in reverse order.",
+        "The heads are merged in reverse order: head 0 comes first.",
         {"tf.transpose(heads,": "tf.transpose(heads[:, ::-1],"},
     ),
 )  # fmt: skip
@@ -190,32 +191,32 @@ SELF_ATTENTION_MISTAKES = (
     ),
     Mistake(
         "one_big_head",
-        "This is one head of width num_heads · key_size: num_heads changes nothing. Split "
-        "queries, keys and values, so that each head has weights of its own.",
+        "This is one head of width num_heads · key_size: there is one row of attention weights for "
+        "each token, not one for each head. Split queries, keys and values with split_heads.",
         {"linear(inputs, weights.query), num_heads)": "linear(inputs, weights.query), 1)",
          "linear(inputs, weights.key), num_heads)": "linear(inputs, weights.key), 1)",
          "linear(inputs, weights.value), num_heads)": "linear(inputs, weights.value), 1)"},
     ),
     Mistake(
         "no_output_projection",
-        "The heads are put side by side but never mixed: the output projection, weights.output, "
-        "is missing.",
+        "The heads are put side by side but never mixed: the output projection is missing. Apply "
+        "weights.output at the end.",
         {"return linear(merge_heads(heads), weights.output)": "return merge_heads(heads)"},
     ),
     Mistake(
         "output_bias_unused",
-        "The bias of the output projection is not added.",
+        "The bias of the output projection is not added (`linear` does it).",
         {"linear(merge_heads(heads), weights.output)":
          "tf.matmul(merge_heads(heads), weights.output.kernel)"},
     ),
     Mistake(
         "query_bias_unused",
-        "The bias of the query projection is not added.",
+        "The bias of the query projection is not added (`linear` does it).",
         {"linear(inputs, weights.query)": "tf.matmul(inputs, weights.query.kernel)"},
     ),
     Mistake(
         "value_bias_unused",
-        "The bias of the value projection is not added.",
+        "The bias of the value projection is not added (`linear` does it).",
         {"linear(inputs, weights.value)": "tf.matmul(inputs, weights.value.kernel)"},
     ),
     Mistake(
@@ -240,7 +241,8 @@ SELF_ATTENTION_MISTAKES = (
     ),
     Mistake(
         "query_and_key_swapped",
-        "Queries and keys are swapped: the score of (i, j) landed at (j, i).",
+        "The scores are transposed, that of (i, j) stands at (j, i): queries and keys are swapped. "
+        "The query comes first.",
         {"attention(query, key,": "attention(key, query,"},
     ),
     Mistake(
@@ -252,12 +254,13 @@ SELF_ATTENTION_MISTAKES = (
     ),
     Mistake(
         "first_mask_for_all",
-        "Every sequence of the batch is masked with the first one's mask.",
+        "Every sequence of the batch is masked with the first one's mask. Keep the mask's batch "
+        "axis.",
         {"key, value, mask,": "key, value, None if mask is None else mask[:1],"},
     ),
     Mistake(
         "always_causal",
-        "The future is hidden although no mask asks for it. An encoder sees both sides.",
+        "The future is hidden although no mask asks for it. Hide only what `mask` hides.",
         {"key, value, mask,": "key, value, tf.linalg.band_part(tf.ones((inputs.shape[1],) * 2, "
          "tf.bool), -1, 0) & (True if mask is None else mask),"},
     ),
@@ -269,14 +272,15 @@ SELF_ATTENTION_MISTAKES = (
     ),
     Mistake(
         "inputs_added",
-        "The inputs are added to the output. The residual connection belongs to encoder_block.",
+        "The inputs are added to the output. Leave that out here: the residual connection belongs "
+        "to encoder_block.",
         {"return linear(merge_heads(heads), weights.output)":
          "return inputs + linear(merge_heads(heads), weights.output)"},
     ),
     Mistake(
         "kernels_transposed_reading",
-        "Heads own rows of features in the wrong order: the projection is reshaped to "
-        "(size, num_heads). Split its result with split_heads.",
+        "The queries are dealt out to the heads one feature at a time, unlike the keys. Split them "
+        "with split_heads: head h owns the columns h * key_size to (h + 1) * key_size.",
         {"query = split_heads(linear(inputs, weights.query), num_heads)":
          "query = tf.transpose(tf.reshape(linear(inputs, weights.query), "
          "(inputs.shape[0], inputs.shape[1], key_size, num_heads)), (0, 3, 1, 2))"},
@@ -391,8 +395,8 @@ EXERCISES = (
             "token 4?",
             "Two steps: cut the last axis in two (num_heads, size), then bring the heads in front "
             "of the tokens.",
-            "A reshape never moves numbers, it only cuts the same row of numbers otherwise. "
-            "Moving an axis takes tf.transpose. Which one puts axis 2 at place 1?",
+            "A reshape never moves numbers; it only cuts the same row of numbers in another way. "
+            "Moving an axis takes tf.transpose. Which order of axes puts axis 2 at place 1?",
             "tf.reshape(inputs, (batch, length, num_heads, width // num_heads)), then "
             "tf.transpose(..., (0, 2, 1, 3)).",
         ),

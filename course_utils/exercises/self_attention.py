@@ -120,8 +120,8 @@ ATTENTION_MISTAKES = (
     ),
     Mistake(
         "no_softmax",
-        "The values are added up with the raw scores: there is no softmax, so rows do not sum to 1 "
-        "and weights may be negative.",
+        "The values are added up with the raw scores: rows do not sum to 1, and weights may be "
+        "negative. Put a softmax between scores and values.",
         {"tf.nn.softmax(scores, axis=-1)": "scores"},
     ),
     Mistake(
@@ -132,15 +132,15 @@ ATTENTION_MISTAKES = (
     ),
     Mistake(
         "uniform_weights",
-        "Every key gets the same weight: the weights do not depend on the queries, so this is a "
-        "plain average.",
+        "Every key gets the same weight, so the output is a plain average and ignores the query. "
+        "The weights must come from the scores, query · keyᵀ.",
         {"tf.nn.softmax(scores, axis=-1)":
          "tf.ones_like(scores) / tf.cast(tf.shape(scores)[-1], scores.dtype)"},
     ),
     Mistake(
         "cosine_scores",
-        "Queries and keys were scaled to length 1 before the product (cosine similarity). The "
-        "paper's scores are plain dot products: the length of a vector counts.",
+        "The lengths of queries and keys do not count: these scores are cosines. The paper's "
+        "scores are plain dot products; do not scale the vectors to length 1.",
         {"tf.matmul(query, key, transpose_b=True)":
          "tf.matmul(tf.math.l2_normalize(query, -1), tf.math.l2_normalize(key, -1), "
          "transpose_b=True)"},
@@ -154,8 +154,8 @@ ATTENTION_MISTAKES = (
     ),
     Mistake(
         "mask_ignored",
-        "The mask has no effect. (Adding −1e-9 has none either: that is −0.000000001; −1e9 is "
-        "minus a billion.)",
+        "The mask has no effect. Put a very negative number where it is False, before the softmax. "
+        "(−1e-9 will not do: that is −0.000000001. −1e9 is minus a billion.)",
         {"scores.dtype.min": "scores", "tf.zeros_like(weights)": "weights"},
     ),
     Mistake(
@@ -166,8 +166,8 @@ ATTENTION_MISTAKES = (
     ),
     Mistake(
         "mask_inverted",
-        "The keys you were told to hide are the only ones used. Here True means “may look” "
-        "(PyTorch's nn.MultiheadAttention has it the other way round).",
+        "The keys to hide are the only ones used. Here True means “may look”, so hide where the "
+        "mask is False (PyTorch's nn.MultiheadAttention has it the other way round).",
         {"scores = tf.where(mask,": "scores = tf.where(~mask,",
          "weights = tf.where(mask,": "weights = tf.where(~mask,"},
     ),
@@ -185,19 +185,21 @@ ATTENTION_MISTAKES = (
     ),
     Mistake(
         "row_of_nothing_uniform",
-        "A query that may look nowhere averages all the values it was told not to see: when every "
-        "score is equally hidden, the softmax is uniform. The contract asks for zeros there.",
+        "A query that may look nowhere averages all the values it must not see: when every score "
+        "is equally hidden, the softmax is uniform. The contract asks for zeros: after the "
+        "softmax, set hidden weights to 0.",
         {"tf.zeros_like(weights)": "weights"},
     ),
     Mistake(
         "row_of_nothing_nan",
-        "A query that may look nowhere gives NaN: the softmax of nothing but −∞ is 0/0. The "
-        "contract asks for zeros there.",
+        "A query that may look nowhere gives NaN. Somewhere 0 is divided by 0: the softmax of "
+        "nothing but −∞ does that. The contract asks for zeros there (tf.where, after the "
+        "division).",
         {"scores.dtype.min": "-float('inf')", "tf.zeros_like(weights)": "weights"},
     ),
     Mistake(
         "key_for_value",
-        "The weights average the keys. They must average the values.",
+        "The output is an average of the keys. The weights must average the values.",
         {"kept, value": "kept, key"},
     ),
     Mistake(
@@ -212,7 +214,8 @@ ATTENTION_MISTAKES = (
     ),
     Mistake(
         "dropout_ignored",
-        "dropout_rate has no effect.",
+        "dropout_rate has no effect. That share of the weights must become 0: "
+        "tf.nn.dropout(weights, dropout_rate).",
         {_DROPOUT: "weights"},
     ),
     Mistake(
@@ -229,15 +232,16 @@ ATTENTION_MISTAKES = (
     ),
     Mistake(
         "dropout_before_softmax",
-        "Dropout acts on the scores. A score of 0 is not “no attention”: e^0 = 1. Drop weights, "
-        "after the softmax.",
+        "With dropout all weights change, but none becomes 0. Usually dropout acts on the scores, "
+        "where 0 is not “no attention” (e^0 = 1). Drop weights, after the softmax.",
         {_DROPOUT: "weights",
          "    weights = tf.nn.softmax": "    scores = tf.nn.dropout(scores, dropout_rate)\n"
          "    weights = tf.nn.softmax"},
     ),
     Mistake(
         "dropout_on_output",
-        "Dropout acts on the output; the contract drops attention weights.",
+        "Numbers of the output are dropped (or of the values), not attention weights. Call dropout "
+        "on the weights, before they meet the values.",
         {_DROPOUT: "weights",
          "tf.matmul(kept, value)": "tf.nn.dropout(tf.matmul(kept, value), dropout_rate)"},
     ),
@@ -344,14 +348,20 @@ MASK_MISTAKES = (
     ),
     Mistake(
         "causal_one_ahead",
-        "Each token also sees the next one: the triangle is off by one.",
+        "Each token also sees the next one: the triangle is off by one. Compare with <=, and do "
+        "not shift the positions.",
         {"positions[None, :] <= positions[:, None]":
          "positions[None, :] - 1 <= positions[:, None]"},
     ),
-    Mistake("causal_ignored", "`causal=True` has no effect.", {"if causal:": "if False:"}),
+    Mistake(
+        "causal_ignored",
+        "`causal=True` has no effect. With it, a key is visible only if its position is not after "
+        "the query's.",
+        {"if causal:": "if False:"},
+    ),
     Mistake(
         "causal_always",
-        "The future is hidden even though `causal` is False.",
+        "The future is hidden even though `causal` is False. Make that part only if it is True.",
         {"if causal:": "if True:"},
     ),
     Mistake(
@@ -368,7 +378,8 @@ MASK_MISTAKES = (
     ),
     Mistake(
         "padding_ignored",
-        "`lengths` has no effect: padding can be seen.",
+        "`lengths` has no effect: padding can be seen. Keys at positions from `lengths` on must be "
+        "False.",
         {"if lengths is not None:": "if False:"},
     ),
     Mistake(
@@ -379,21 +390,22 @@ MASK_MISTAKES = (
     ),
     Mistake(
         "padding_on_both_axes",
-        "Padded keys are hidden, and padded queries too. Then a padded query looks nowhere, which "
-        "many an implementation answers with NaN. Hide keys only.",
+        "Padded keys are hidden, and padded queries too. Then a padded query may look nowhere, and "
+        "in many implementations that gives NaN. Hide keys only.",
         {"positions < tf.reshape(lengths, (-1, 1, 1, 1))":
          "tf.maximum(positions, positions[:, None]) < tf.reshape(lengths, (-1, 1, 1, 1))"},
     ),
     Mistake(
         "padding_on_left",
-        "The padding was expected on the left; here it stands after the real tokens.",
+        "The first keys are hidden and the last ones seen, as if padding stood on the left. Here "
+        "it stands on the right, after the real tokens.",
         {"positions < tf.reshape(lengths, (-1, 1, 1, 1))":
          "positions >= length - tf.reshape(lengths, (-1, 1, 1, 1))"},
     ),
     Mistake(
         "either_mask_is_enough",
-        "The two masks were joined with “or”. A key must be allowed by both: use & "
-        "(tf.logical_and).",
+        "With both masks, one of the two is enough to see a key, as if they were joined with “or”. "
+        "A key must be allowed by both: use & (tf.logical_and).",
         {"mask = mask & (positions < tf.reshape(lengths, (-1, 1, 1, 1)))":
          "real = positions < tf.reshape(lengths, (-1, 1, 1, 1))\n"
          "        mask = mask | real if causal else real"},
@@ -441,8 +453,8 @@ EXERCISES = (
         scaled_dot_product_attention,
         ATTENTION_MISTAKES,
         hints=(
-            "Which two axes does q·kᵀ multiply away, and which two are left? What does one row of "
-            "the result belong to?",
+            "Which axis do query and key lose in q·kᵀ, and which two are left? What does one row "
+            "of the result belong to?",
             "Four steps: scores, mask, softmax over the keys, weighted sum of the values. Where "
             "does √key_size come in, and where must the mask, so that rows still sum to 1?",
             "tf.matmul(query, key, transpose_b=True) gives the scores. tf.where(mask, scores, "

@@ -26,19 +26,20 @@ _TOTAL = "tf.reduce_sum(exponentials, axis=-1, keepdims=True)"
 SOFTMAX_MISTAKES = (
     Mistake(
         "unstable_softmax",
-        "exp overflows: e^1000 is infinite in float32, and infinity / infinity is NaN. "
+        "Large scores give NaN: e^1000 is infinite in float32, and infinity / infinity is NaN. "
         "Subtract the largest score of each row first; the weights stay the same.",
         {_SHIFT: ""},
     ),
     Mistake(
         "shift_by_global_max",
-        "You subtracted the largest score of the whole tensor. A row far below it becomes "
-        "e^(-1000) = 0 everywhere, and 0 / 0 is NaN. Take the maximum of each row.",
+        "A row far below the others gives NaN. With the largest score of the whole tensor "
+        "subtracted, that row becomes e^(-2000) = 0 everywhere, and 0 / 0 is NaN. Subtract the "
+        "maximum of each row.",
         {"tf.reduce_max(scores, axis=-1, keepdims=True)": "tf.reduce_max(scores)"},
     ),
     Mistake(
         "shift_by_mean",
-        "You subtracted the mean of each row. With one very large score the exponent is still "
+        "A row with a very large score gives NaN: less the mean of the row, that score is still "
         "huge and exp overflows. Subtract the maximum: then no exponent is above 0.",
         {"tf.reduce_max(scores, axis=-1, keepdims=True)":
          "tf.reduce_mean(scores, axis=-1, keepdims=True)"},
@@ -51,18 +52,19 @@ SOFTMAX_MISTAKES = (
     ),
     Mistake(
         "softmax_over_everything",
-        "All weights of the whole tensor sum to 1, not those of each row: the sum needs `axis=-1`.",
+        "All weights of the whole tensor sum to 1, not those of each row: the sum needs `axis=-1` "
+        "(and `keepdims=True`).",
         {_TOTAL: "tf.reduce_sum(exponentials)"},
     ),
     Mistake(
         "not_normalised",
-        "The rows do not sum to 1: the exponentials are not divided by their sum.",
+        "The rows do not sum to 1: these are the exponentials alone. Divide them by their sum.",
         {f"exponentials / {_TOTAL}": "exponentials"},
     ),
     Mistake(
         "divided_by_count",
-        "You divided by the number of scores (a mean), so the rows do not sum to 1. "
-        "Divide by the sum of the exponentials.",
+        "The rows do not sum to 1: the exponentials are divided by the number of scores. "
+        "Divide them by their sum.",
         {_TOTAL: "tf.cast(tf.shape(scores)[-1], scores.dtype)"},
     ),
     Mistake(
@@ -73,17 +75,19 @@ SOFTMAX_MISTAKES = (
     ),
     Mistake(
         "softmin",
-        "The smallest score gets the largest weight: there is a minus sign in the exponent.",
+        "The smallest score gets the largest weight, as with a minus sign in the exponent. Look "
+        "for a minus too many, or a subtraction the wrong way round.",
         {"tf.exp(shifted)": "tf.exp(tf.reduce_min(scores, axis=-1, keepdims=True) - scores)"},
     ),
     Mistake(
         "base_two",
-        "You raised 2 to the scores; softmax raises e (tf.exp).",
+        "The rows sum to 1 but are too flat: these are powers of 2. Softmax raises e (tf.exp).",
         {"tf.exp(shifted)": "2.0 ** shifted"},
     ),
     Mistake(
         "log_softmax",
-        "These are the logarithms of the weights (log-softmax): e to your result is right.",
+        "These are the logarithms of the weights (log-softmax). Take exp of them, or do not take "
+        "the logarithm.",
         {f"exponentials / {_TOTAL}": f"shifted - tf.math.log({_TOTAL})"},
     ),
     Mistake(
@@ -94,13 +98,14 @@ SOFTMAX_MISTAKES = (
     ),
     Mistake(
         "no_exponential",
-        "`exp` is missing: the scores themselves are used, so a negative score gives a negative "
-        "weight.",
+        "The scores themselves are divided by their sum, so weights may be negative or above 1: "
+        "`exp` is missing.",
         {"exponentials = tf.exp(shifted)": "exponentials = scores"},
     ),
     Mistake(
         "softmax_twice",
-        "Softmax was applied twice: its result was put through it again, which flattens the rows.",
+        "The rows sum to 1 but are too flat, as if softmax had been applied to its own result. "
+        "Apply it once.",
         {f"return exponentials / {_TOTAL}":
          "return tf.nn.softmax(tf.nn.softmax(scores, axis=-1), axis=-1)"},
     ),
@@ -127,7 +132,7 @@ EXERCISES = (
         SOFTMAX_MISTAKES,
         hints=(
             "What makes any number positive, and keeps the order of the scores?",
-            "Divide the exponentials by their sum, row by row. Which axis is a row, and what does "
+            "Divide the exponentials by their sum, row by row. Along which axis, and what does "
             "`keepdims=True` do for the division?",
             "e^1000 is too large for float32. Softmax does not change if you subtract the same "
             "number from every score of a row: subtract the largest.",
