@@ -50,7 +50,8 @@ _SUM = "tokens + positions + segments"
 EMBED_MISTAKES = (
     Mistake(
         "no_positions",
-        "The position embeddings are missing, so word order is lost.",
+        "The position embeddings are missing, so word order is lost. Add rows 0, 1, 2, … of "
+        "weights.position.",
         {"tokens + positions": "tokens"},
     ),
     Mistake(
@@ -60,7 +61,7 @@ EMBED_MISTAKES = (
     ),
     Mistake(
         "no_embedding_norm",
-        "The layer norm after the sum is missing.",
+        "The layer norm after the sum is missing: layer_norm(sum, weights.norm).",
         {f"layer_norm({_SUM}, weights.norm)": _SUM},
     ),
     Mistake(
@@ -81,17 +82,18 @@ EMBED_MISTAKES = (
     ),
     Mistake(
         "positions_reversed",
-        "Positions count from the end.",
+        "Positions count from the end. The first token gets row 0.",
         {"weights.position[:length]": "weights.position[:length][::-1]"},
     ),
     Mistake(
         "first_position_for_all",
-        "Every token got the position embedding of place 0.",
+        "Every token got the position embedding of place 0. Each place has a row of its own.",
         {"weights.position[:length]": "weights.position[:1]"},
     ),
     Mistake(
         "segment_ids_ignored",
-        "`segment_ids` has no effect: every token gets row 0.",
+        "`segment_ids` has no effect: every token gets row 0 of the segment table. If they are "
+        "given, look up the rows that they name.",
         {"tf.gather(weights.segment, segment_ids)": "weights.segment[0]"},
     ),
     Mistake(
@@ -136,18 +138,18 @@ SENTENCE_MISTAKES = (
     ),
     Mistake(
         "padding_included",
-        "Padding is averaged too, so the vector of a sentence depends on its neighbours in the "
-        "batch.",
+        "Padding is summed too, so the vector of a sentence depends on its neighbours in the "
+        "batch. Multiply `hidden` by the mask before the sum.",
         {"hidden * real": "hidden"},
     ),
     Mistake(
         "mask_inverted",
-        "The padding is averaged and the real tokens are left out.",
+        "The padding is averaged and the real tokens are left out. True means a real token.",
         {"tf.cast(mask, hidden.dtype)": "tf.cast(~mask, hidden.dtype)"},
     ),
     Mistake(
         "first_mask_for_all",
-        "Every sentence is pooled with the mask of the first one.",
+        "Every sentence is pooled with the mask of the first one. Each has a row of its own.",
         {"tf.cast(mask, hidden.dtype)": "tf.cast(mask[:1] & (mask | True), hidden.dtype)"},
     ),
     Mistake(
@@ -184,7 +186,7 @@ SENTENCE_MISTAKES = (
     ),
     Mistake(
         "empty_sentence_nan",
-        "A sentence without real tokens gives NaN: 0 / 0. The contract asks for zeros "
+        "A sentence without real tokens gives NaN: 0 / 0. The docstring asks for zeros "
         "(tf.math.divide_no_nan, or a tf.maximum under the division).",
         {_MEAN: "mean = total / count", "tf.math.divide_no_nan(mean, ": "tf.divide(mean, "},
     ),

@@ -128,9 +128,9 @@ _EXPONENTS = "tf.cast(2 * (columns // 2), tf.float32) / d_model"
 POSITION_MISTAKES = (
     Mistake(
         "sin_and_cos_in_halves",
-        "All sines come first and all cosines after them. The paper alternates them: column 2i is "
-        "a sine, column 2i + 1 a cosine. Both train equally well, but pretrained weights fit only "
-        "the order they were trained with; this exercise asks for the paper's.",
+        "All sines come first and all cosines after them. Let them alternate, as in the paper: "
+        "column 2i is a sine, column 2i + 1 a cosine. (Many programs use halves. Both can be "
+        "trained, but pretrained weights fit only the order they were trained with.)",
         {_EXPONENTS: "tf.cast(2 * (columns % ((d_model + 1) // 2)), tf.float32) / d_model",
          "columns % 2 == 0": "columns < (d_model + 1) // 2"},
     ),
@@ -142,24 +142,25 @@ POSITION_MISTAKES = (
     ),
     Mistake(
         "exponent_per_column",
-        "Every column has a frequency of its own. Columns 2i and 2i + 1 share one: they are the "
-        "sine and the cosine of the same angle.",
+        "Every column has a frequency of its own. Columns 2i and 2i + 1 share one, with the "
+        "exponent 2i / d_model: they are the sine and the cosine of the same angle.",
         {"2 * (columns // 2)": "columns"},
     ),
     Mistake(
         "exponent_doubled",
-        "The exponent uses twice the column number. The paper's i counts pairs of columns: for "
-        "column 2i the exponent is 2i / d_model.",
+        "The exponent is twice the column number, divided by d_model. The paper's i counts pairs "
+        "of columns: for columns 2i and 2i + 1 the exponent is 2i / d_model.",
         {"2 * (columns // 2)": "2 * columns"},
     ),
     Mistake(
         "exponent_halved",
-        "The exponent is i / d_model; the paper has 2i / d_model, so that it runs to nearly 1.",
+        "The exponent of columns 2i and 2i + 1 is i / d_model. The paper has 2i / d_model, so that "
+        "it runs to nearly 1.",
         {"2 * (columns // 2)": "columns // 2"},
     ),
     Mistake(
         "sin_and_cos_swapped",
-        "Sine and cosine are swapped: even columns are sines.",
+        "Sine and cosine are swapped. Even columns (0, 2, …) are sines, odd ones cosines.",
         {"columns % 2 == 0": "columns % 2 == 1"},
     ),
     Mistake(
@@ -174,8 +175,8 @@ POSITION_MISTAKES = (
     ),
     Mistake(
         "only_sines",
-        "There are sines alone. With the cosine of the same angle beside it, a shift by k "
-        "positions is a rotation, the same everywhere.",
+        "All columns are sines. Make the odd ones cosines of the same angle: only with both is a "
+        "shift by k positions a rotation, the same everywhere.",
         {"tf.cos(angles)": "tf.sin(angles)"},
     ),
     Mistake(
@@ -186,8 +187,8 @@ POSITION_MISTAKES = (
     ),
     Mistake(
         "exponent_to_one",
-        "The exponents run to exactly 1: they were divided by d_model − 2 (tensor2tensor's "
-        "version). The paper divides by d_model.",
+        "The exponents run to exactly 1, as if divided by d_model − 2 (tensor2tensor's version). "
+        "The paper divides by d_model, so that the last is a little below 1.",
         {"tf.float32) / d_model": "tf.float32) / (2 * ((d_model + 1) // 2) - 2)"},
     ),
 )  # fmt: skip
@@ -209,7 +210,7 @@ NORM_MISTAKES = (
     ),
     Mistake(
         "norm_over_batch",
-        "Mean and variance were taken over the batch: that is batch normalisation. Here one "
+        "Mean and variance were taken over the batch, as in batch normalisation. Here one "
         "sequence must not change another: use the last axis.",
         _norm_over("0"),
     ),
@@ -220,13 +221,13 @@ NORM_MISTAKES = (
     ),
     Mistake(
         "no_epsilon",
-        "epsilon is missing: a token whose features are all equal has variance 0, and 0 / 0 is "
-        "NaN.",
+        "epsilon has no effect: a token whose features are all equal has variance 0, and 0 / 0 "
+        "is NaN. Add weights.epsilon to the variance, under the root.",
         {"variance + weights.epsilon": "variance"},
     ),
     Mistake(
         "epsilon_outside_root",
-        "epsilon was added to the standard deviation. It belongs under the root: "
+        "epsilon is added to the standard deviation. It belongs under the root: "
         "√(variance + epsilon).",
         {"tf.math.rsqrt(variance + weights.epsilon)":
          "(1.0 / (tf.sqrt(variance) + weights.epsilon))"},
@@ -234,8 +235,8 @@ NORM_MISTAKES = (
     *(
         Mistake(
             "epsilon_not_used",
-            "epsilon is a number of your own. Use weights.epsilon: models differ in it (Keras' "
-            "default is 0.001, BERT has 1e-12).",
+            "epsilon is not the one in the weights, but a number of your own. Use "
+            "weights.epsilon: models differ in it (Keras' default is 0.001, BERT has 1e-12).",
             {"weights.epsilon": own},
         )
         for own in ("1e-6", "1e-3")
@@ -249,19 +250,19 @@ NORM_MISTAKES = (
     ),
     Mistake(
         "divided_by_variance",
-        "The features are divided by the variance. Divide by its square root, the standard "
-        "deviation.",
+        "The features are divided by the variance. Divide by its square root.",
         {"tf.math.rsqrt(": "tf.math.reciprocal("},
     ),
     Mistake(
         "no_mean",
         "The mean is never subtracted: that is RMSNorm (Zhang and Sennrich 2019), a cousin of "
-        "layer norm.",
+        "layer norm. Subtract it first, and take the variance of what is left.",
         {"centred = inputs - mean": "centred = inputs"},
     ),
     Mistake(
         "mean_not_subtracted",
-        "The variance is right, but what is divided by its root still holds the mean.",
+        "The variance is right, but what is divided by its root still holds the mean. Divide "
+        "inputs − mean.",
         {"normalised = centred *": "normalised = inputs *"},
     ),
     Mistake(
@@ -288,7 +289,7 @@ NORM_MISTAKES = (
     ),
     Mistake(
         "no_division",
-        "The features are centred but not divided by their standard deviation.",
+        "The features are centred but not divided. Divide them by √(variance + epsilon).",
         {"centred * tf.math.rsqrt(variance + weights.epsilon)": "centred"},
     ),
 )  # fmt: skip
@@ -302,7 +303,8 @@ FEED_FORWARD_MISTAKES = (
     ),
     Mistake(
         "no_activation",
-        "There is no activation, so two linear layers are worth one: (xA)B = x(AB).",
+        "There is no activation, so the two linear layers are worth one: (xA)B = x(AB). Put a "
+        "GELU between them.",
         {_GELU: "hidden"},
     ),
     Mistake(
@@ -322,18 +324,18 @@ FEED_FORWARD_MISTAKES = (
     ),
     Mistake(
         "activation_at_the_end",
-        "There is a GELU after the second layer. The output must be free to be negative: activate "
-        "between the two layers only.",
+        "There is a GELU after the second layer too. The output must be free to be negative: "
+        "activate between the two layers only.",
         {"return linear(hidden, layer_out)": "return tf.nn.gelu(linear(hidden, layer_out))"},
     ),
     Mistake(
         "inner_bias_unused",
-        "The bias of the first layer is not added.",
+        "The bias of the first layer is not added. linear(inputs, layer_in) adds it.",
         {"linear(inputs, layer_in)": "tf.matmul(inputs, layer_in.kernel)"},
     ),
     Mistake(
         "outer_bias_unused",
-        "The bias of the second layer is not added.",
+        "The bias of the second layer is not added. linear(hidden, layer_out) adds it.",
         {"linear(hidden, layer_out)": "tf.matmul(hidden, layer_out.kernel)"},
     ),
     Mistake(
@@ -357,7 +359,7 @@ BLOCK_MISTAKES = (
     Mistake(
         "no_attention_residual",
         "The inputs are not added to what attention gives: without this path a token forgets "
-        "itself. norm(inputs + attention).",
+        "itself. Add them: norm(inputs + attention).",
         {"inputs + attended": "attended"},
     ),
     Mistake(
@@ -386,17 +388,19 @@ BLOCK_MISTAKES = (
     ),
     Mistake(
         "no_attention_norm",
-        "The norm after attention is missing.",
+        "The norm after attention is missing: norm(inputs + attention).",
         {_ATTENTION_NORM: "inputs + attended"},
     ),
     Mistake(
         "no_feed_forward_norm",
-        "The norm after the feed-forward part is missing, so activations grow from block to block.",
+        "The norm after the feed-forward part is missing, so activations grow from block to block: "
+        "norm(x + feed_forward(x)).",
         {_FEED_FORWARD_NORM: "middle + fed"},
     ),
     Mistake(
         "norms_swapped",
-        "The two norms have each other's weights.",
+        "The two norms have each other's weights: attention_norm is the first, feed_forward_norm "
+        "the second.",
         {"attended, weights.attention_norm": "attended, weights.feed_forward_norm",
          " fed, weights.feed_forward_norm": " fed, weights.attention_norm"},
     ),
@@ -412,7 +416,8 @@ BLOCK_MISTAKES = (
     ),
     Mistake(
         "no_attention",
-        "Attention has no effect: each token passes through alone.",
+        "Attention has no effect: each token passes through alone. Add what self_attention gives "
+        "to the inputs.",
         {"inputs + attended": "inputs"},
     ),
     Mistake(
@@ -428,7 +433,7 @@ BLOCK_MISTAKES = (
     ),
     Mistake(
         "feed_forward_first",
-        "The feed-forward part comes before attention. Attention is first.",
+        "The feed-forward half comes before the attention half. Attention is first.",
         {_READS: "        (inputs := layer_norm(inputs + feed_forward(inputs, "
          "weights.feed_forward_in, weights.feed_forward_out), weights.feed_forward_norm)), "
          "key_size",
@@ -436,23 +441,25 @@ BLOCK_MISTAKES = (
     ),
     Mistake(
         "mask_not_passed",
-        "The mask does not reach self_attention: padding is read.",
+        "The mask has no effect: hidden tokens are read. Pass mask=mask on to self_attention.",
         {"mask=mask": "mask=None"},
     ),
     Mistake(
         "training_not_passed",
-        "`training` does not reach self_attention: dropout never acts.",
+        "Dropout never acts, even while training. Pass training=training (and dropout_rate) on to "
+        "self_attention.",
         {"training=training": "training=False"},
     ),
     Mistake(
         "dropout_always_on",
-        "Two calls differ although `training` is False: dropout must act only while training.",
+        "Two calls differ although `training` is False: dropout acts all the time. Pass "
+        "training=training on.",
         {"training=training": "training=True"},
     ),
     Mistake(
         "attention_not_from_inputs",
-        "Attention reads normalised inputs, and the result is normalised again: this is half "
-        "pre-LN, half post-LN.",
+        "Attention reads normalised inputs, and the sum is normalised too: this is half pre-LN, "
+        "half post-LN. Attention reads the inputs as they are.",
         {_READS: _READS.replace("inputs", "layer_norm(inputs, weights.attention_norm)")},
     ),
 )  # fmt: skip
@@ -467,17 +474,17 @@ FORWARD_MISTAKES = (
     ),
     Mistake(
         "last_layer_for_all",
-        "Every layer uses the weights of the last one.",
+        "Every layer uses the weights of the last one. Layer number `layer` has weights[layer].",
         {"weights[layer]": "weights[-1]"},
     ),
     Mistake(
         "last_layer_skipped",
-        "The last layer is never applied: the loop is one short.",
+        "The last layer is never applied. Does the loop run num_layers times?",
         {_LOOP: "for layer in range(num_layers - 1)"},
     ),
     Mistake(
         "first_layer_skipped",
-        "The first layer is never applied: count from 0.",
+        "The first layer is never applied. Layers count from 0.",
         {_LOOP: "for layer in range(1, num_layers)"},
     ),
     Mistake(
@@ -487,7 +494,7 @@ FORWARD_MISTAKES = (
     ),
     Mistake(
         "layers_reversed",
-        "The layers are applied from last to first.",
+        "The layers are applied from last to first. Start with weights[0].",
         {"weights[layer]": "weights[num_layers - 1 - layer]"},
     ),
     Mistake(
@@ -498,27 +505,31 @@ FORWARD_MISTAKES = (
     ),
     Mistake(
         "mask_not_passed",
-        "The mask does not reach the blocks: padding is read.",
+        "The mask has no effect: hidden tokens are read. Pass mask=mask on to every block.",
         {"mask=mask": "mask=None"},
     ),
     Mistake(
         "mask_in_first_layer_only",
-        "Only the first layer gets the mask; the later ones read padding again.",
+        "Only the first layer obeys the mask; the later ones read hidden tokens again. Pass "
+        "mask=mask on in every turn.",
         {"mask=mask": "mask=mask if layer == 0 else None"},
     ),
     Mistake(
         "training_not_passed",
-        "`training` does not reach the blocks: dropout never acts.",
+        "Dropout never acts, even while training. Pass training=training (and dropout_rate) on to "
+        "every block.",
         {"training=training": "training=False"},
     ),
     Mistake(
         "dropout_always_on",
-        "Two calls differ although `training` is False: dropout must act only while training.",
+        "Two calls differ although `training` is False: dropout acts all the time. Pass "
+        "training=training on.",
         {"training=training": "training=True"},
     ),
     Mistake(
         "extra_residual",
-        "A residual connection runs around each whole block. The block has its two inside.",
+        "What goes into a block is added to what comes out. Each block has its two residual "
+        "connections inside; add none around it.",
         {"hidden = encoder_block(": "hidden = hidden + encoder_block("},
     ),
     Mistake(
@@ -549,13 +560,13 @@ FORWARD_MISTAKES = (
     ),
     Mistake(
         "extra_norm_at_end",
-        "The result is normalised once more. Post-LN blocks end with a norm already; pre-LN models "
-        "are the ones that need one at the end.",
+        "The result is normalised once more. Post-LN blocks end with a norm already; only pre-LN "
+        "models have one more at the end.",
         {"return hidden": "return layer_norm(hidden, weights[-1].feed_forward_norm)"},
     ),
     Mistake(
         "positions_added",
-        "Positions are added inside. The contract says that they are in the inputs already, so "
+        "Positions are added inside. The docstring says that they are in the inputs already, so "
         "now they are there twice.",
         {"hidden = inputs\n":
          "hidden = inputs + positional_encoding(inputs.shape[1], inputs.shape[2])\n"},
@@ -723,7 +734,8 @@ EXERCISES = (
         hints=(
             "What would two linear layers in a row be worth without anything between them?",
             "linear(inputs, layer_in) makes each token wider. What then, before layer_out?",
-            "tf.nn.gelu is the activation; there is none after the second layer.",
+            "linear(tf.nn.gelu(linear(inputs, layer_in)), layer_out). There is no activation after "
+            "the second layer.",
         ),
         cases=FEED_FORWARD_CASES,
         compare_with="solution('feed_forward'), and two keras.layers.Dense in a row.",
@@ -738,7 +750,7 @@ EXERCISES = (
             "norm(x + attention(x)) is the first half. What does the second half read, and what "
             "does it add?",
             "Pass mask and training on to self_attention, with weights=weights.attention. Each "
-            "norm has its own weights.",
+            "norm has its own weights. If weights are None, random_block_weights makes them.",
             "middle = layer_norm(inputs + self_attention(...), weights.attention_norm); return "
             "layer_norm(middle + feed_forward(middle, weights.feed_forward_in, "
             "weights.feed_forward_out), weights.feed_forward_norm).",
