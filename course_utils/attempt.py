@@ -161,7 +161,7 @@ def _different_array(expected: np.ndarray, got: np.ndarray, name: str) -> str | 
     if got.shape != expected.shape:
         return f"{name} has shape {got.shape}; expected {expected.shape}."
     if got.dtype != expected.dtype:
-        return f"{name} has dtype {got.dtype}; expected {expected.dtype}, as the inputs have."
+        return f"{name} has dtype {got.dtype}; expected {expected.dtype}."
     close = _close(expected, got)
     if close.all():
         return None

@@ -136,11 +136,18 @@ SENTENCE_MISTAKES = (
         {_MEAN:
          "mean = tf.reduce_max(tf.where(mask[..., None], hidden, hidden.dtype.min), axis=1)"},
     ),
-    Mistake(
-        "padding_included",
-        "Padding is summed too, so the vector of a sentence depends on its neighbours in the "
-        "batch. Multiply `hidden` by the mask before the sum.",
-        {"hidden * real": "hidden"},
+    *(
+        Mistake(
+            "padding_included",
+            "Padding is summed too, so the vector of a sentence depends on its neighbours in the "
+            "batch. Multiply `hidden` by the mask before the sum.",
+            change,
+        )
+        # The two differ for a sentence without tokens.
+        for change in (
+            {"hidden * real": "hidden"},
+            {"tf.cast(mask, hidden.dtype)": "tf.cast(mask | True, hidden.dtype)"},
+        )
     ),
     Mistake(
         "mask_inverted",

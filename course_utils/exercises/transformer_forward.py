@@ -473,6 +473,13 @@ FORWARD_MISTAKES = (
         {"weights[layer]": "weights[0]"},
     ),
     Mistake(
+        "fresh_layers_identical",
+        "Without `weights` all fresh layers are the same one. [block] * num_layers repeats one "
+        "block; make a new one for each layer, in a loop or a list comprehension.",
+        {"[random_block_weights(*sizes) for _ in range(num_layers)]":
+         "[random_block_weights(*sizes)] * num_layers"},
+    ),
+    Mistake(
         "last_layer_for_all",
         "Every layer uses the weights of the last one. Layer number `layer` has weights[layer].",
         {"weights[layer]": "weights[-1]"},
@@ -641,6 +648,24 @@ class _DropoutActs(Call):
         )
 
 
+class _FreshLayers(Call):
+    """Are two fresh layers something else than one fresh layer twice?
+
+    The seed is set before each call, so that its first layer is the same one every time.
+    """
+
+    returns = ("“each fresh layer has weights of its own”",)
+
+    def __call__(self, attempt):
+        def output(inputs: np.ndarray, num_layers: int) -> np.ndarray:
+            tf.random.set_seed(1)
+            return np.asarray(Call(inputs, num_layers, *SIZES, 0.0)(attempt))
+
+        (inputs,) = self.args
+        one_twice = output(output(inputs, 1), 1)
+        return (np.array(abs(output(inputs, 2) - one_twice).max() > 1e-4),)
+
+
 def _encoder_cases(before: tuple, weights) -> tuple[Case, ...]:
     """The cases of block and stack; `before` is what stands between inputs and sizes."""
 
@@ -666,6 +691,7 @@ BLOCK_CASES = _encoder_cases((), _BLOCK)
 FORWARD_CASES = (
     *_encoder_cases((3,), _LAYERS),
     Case("one layer", Call(_INPUTS, 1, *SIZES, 0.0, weights=_LAYERS[:1])),
+    Case("fresh weights for two layers", _FreshLayers(_INPUTS)),
 )
 
 

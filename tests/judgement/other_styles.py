@@ -358,16 +358,6 @@ def keras_layer_as_it_is(
     return layer(inputs, inputs, attention_mask=mask, training=training)
 
 
-@written("self_attention", "fresh_weights_each_call")
-def keras_layer_with_its_own_weights(
-    inputs, key_size, value_size, num_heads, dropout_rate, weights=None, mask=None, training=False
-):
-    """The weights are taken and forgotten."""
-    return matmul_written_out(
-        inputs, key_size, value_size, num_heads, dropout_rate, mask=mask, training=training
-    )
-
-
 @written("self_attention", "query_and_key_swapped")
 def fused_in_the_wrong_order(
     inputs, key_size, value_size, num_heads, dropout_rate, weights=None, mask=None, training=False

@@ -246,6 +246,16 @@ def activation_on_the_values(
     )
 
 
+@stranger("self_attention", "two calls with the same inputs and weights, not training, differ")
+def weights_of_its_own(
+    inputs, key_size, value_size, num_heads, dropout_rate, weights=None, mask=None, training=False
+):
+    """The weights are taken and forgotten: fresh ones are made in each call."""
+    return variant("self_attention")(
+        inputs, key_size, value_size, num_heads, dropout_rate, mask=mask, training=training
+    )
+
+
 @stranger("self_attention", "does not change when another token changes")
 def only_itself(
     inputs, key_size, value_size, num_heads, dropout_rate, weights=None, mask=None, training=False

@@ -232,11 +232,6 @@ def examined(name: str, changes: Changes) -> Examination:
     return _examined(name, key(changes))
 
 
-def random(changes: Changes) -> bool:
-    """Fresh weights give other numbers in each run, so nothing can be concluded from one run."""
-    return "fresh_weights_each_call" in names(changes)
-
-
 def misled(judged: Judged, same: Mapping) -> Iterator[tuple[Changes, tuple[str, ...]]]:
     """Pairs that are given a name which is not theirs, and are not the same function as it."""
     for pair in all_pairs(judged.name):
