@@ -100,6 +100,13 @@ def is_numbers(value: Any) -> bool:
     return all(map(is_numbers, value)) if isinstance(value, tuple) else isinstance(value, NUMBERS)
 
 
+def same_form(expected: Any, got: Any) -> bool:
+    """Numbers where numbers are expected, and as many results as there should be?"""
+    if isinstance(expected, tuple) != isinstance(got, tuple) or not is_numbers(got):
+        return False
+    return not isinstance(got, tuple) or len(got) == len(expected)
+
+
 def same(expected: Outcome, got: Outcome) -> bool:
     """Do two outcomes agree: the same error type, or the same numbers within the tolerance?"""
     if expected.error is not None or got.error is not None:
@@ -142,7 +149,7 @@ def difference(expected: Any, got: Any, returns: tuple[str, ...] = ("output",)) 
     if isinstance(expected, tuple):
         return _different_parts(expected, got, returns)
     if isinstance(got, tuple):
-        return f"it returned {len(got)} things; expected one, {returns[0]}."
+        return f"it returned {len(got)} results; expected one, {returns[0]}."
     if not isinstance(got, NUMBERS):
         return f"{returns[0]} is a {type(got).__name__}; expected a tensor."
     return _different_array(np.asarray(expected), np.asarray(got), returns[0])
@@ -152,7 +159,8 @@ def _different_parts(expected: tuple, got: Any, returns: tuple[str, ...]) -> str
     names = returns if len(returns) == len(expected) else ("output",) * len(expected)
     if not isinstance(got, tuple) or len(got) != len(expected):
         count = len(got) if isinstance(got, tuple) else 1
-        return f"it returned {count} thing(s); expected {len(expected)}: {', '.join(names)}."
+        results = "one result" if count == 1 else f"{count} results"
+        return f"it returned {results}; expected {len(expected)}: {', '.join(names)}."
     differences = (difference(e, g, (n,)) for e, g, n in zip(expected, got, names, strict=True))
     return next((d for d in differences if d), None)
 

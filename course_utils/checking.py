@@ -60,6 +60,9 @@ def check(fn: Callable) -> float | None:
 
     Under nbgrader it also returns the points: 1.0 if passed, else 0.0.
     """
+    if isinstance(fn, str):
+        print(f"💥 Without quotes: check({fn}). `check` looks at the function itself.")
+        return None
     examination = examine(fn, _bound_to(fn, sys._getframe(1).f_globals))
     print("\n".join(examination.lines))
     return float(examination.state == "passed") if "NBGRADER_EXECUTION" in os.environ else None
@@ -85,7 +88,7 @@ def _use_saved(name: str) -> Callable:
 
     notebook, fn = saved_answer(name)
     if fn is None:
-        return _stand_in(name, None, f"there is none of yours in {notebook}")
+        return _stand_in(name, None, f"none of yours is saved in {notebook}")
     if examine(fn, name).state == "passed":
         print(f"From here on {name} is yours, from {notebook}.")
         return fn
@@ -119,11 +122,11 @@ def _own(fn: Callable) -> Callable:
 
 def hint(name: str, number: int = 1) -> None:
     """Print one hint; the first is a question, the last nearly the code."""
-    try:
-        hints = find(str(name)).hints
-    except KeyError as error:
-        print(f"💥 {error.args[0]}")
+    name = _as_name(name)
+    if name not in exercises():
+        print(_no_such(name))
         return
+    hints = find(name).hints
     if number not in range(1, len(hints) + 1):
         print(f"{name} has {len(hints)} hints: hint({name!r}, 1) to hint({name!r}, {len(hints)}).")
         return
@@ -134,10 +137,18 @@ def hint(name: str, number: int = 1) -> None:
 
 def solution(name: str) -> None:
     """Print the reference solution of an exercise."""
-    try:
-        print(source(str(name)))
-    except KeyError as error:
-        print(f"💥 {error.args[0]}")
+    name = _as_name(name)
+    print(source(name) if name in exercises() else _no_such(name))
+
+
+def _as_name(name: str | Callable) -> str:
+    """hint(softmax) means hint("softmax")."""
+    return name if isinstance(name, str) else getattr(name, "__name__", str(name))
+
+
+def _no_such(name: str) -> str:
+    known = ", ".join(sorted(exercises()))
+    return _wrapped("💥 ", f"There is no exercise {name!r}. The exercises are: {known}.")
 
 
 def examine(fn: Callable, name: str | None = None) -> Examination:
@@ -148,9 +159,9 @@ def examine(fn: Callable, name: str | None = None) -> Examination:
     try:
         fn = _own(fn)
         name = name or getattr(fn, "__name__", None) or type(fn).__name__
+        if name not in exercises():
+            return Examination(str(name), "crashed", lines=tuple(_no_such(name).split("\n")))
         return _examine(fn, find(name))
-    except KeyError as error:
-        return Examination(str(name), "crashed", lines=(f"💥 {error.args[0]}",))
     except BaseException as error:  # whatever a learner's object does when it is looked at
         text = f"💥 {name}: {type(error).__name__}: {attempts.short_message(error)}"
         return Examination(str(name), "crashed", lines=(text,))
@@ -331,6 +342,8 @@ def _unknown_lines(
     lines = [_wrapped(f"   Case “{case.name}”: ", seen or "")]
     if outcomes[first].value is None and outcomes[first].printed:
         lines.append("   It printed something: `print` shows a value, `return` hands it over.")
+    if not attempts.same_form(expected.value, outcomes[first].value):
+        return lines  # that is the cause
     lines += _symptoms(exercise, fn)
     lines.append("   The cause is not one of the mistakes that this course knows.")
     return lines

@@ -183,13 +183,6 @@ SELF_ATTENTION_MISTAKES = (
          "scaled_dot_product_attention(query * (key_size / d_model) ** 0.5,"},
     ),
     Mistake(
-        "scale_by_all_heads",
-        "The scores are divided by √(num_heads · key_size). Each head works alone: divide by "
-        "√key_size.",
-        {"scaled_dot_product_attention(query,":
-         "scaled_dot_product_attention(query / num_heads**0.5,"},
-    ),
-    Mistake(
         "one_big_head",
         "This is one head of width num_heads · key_size: there is one row of attention weights for "
         "each token, not one for each head. Split queries, keys and values with split_heads.",

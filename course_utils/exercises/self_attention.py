@@ -94,6 +94,12 @@ ATTENTION_MISTAKES = (
         {"tf.shape(key)[-1]": "tf.shape(key)[-2]"},
     ),
     Mistake(
+        "scale_by_all_heads",
+        "The scores are divided by √(num_heads · key_size), the width of all heads together. One "
+        "head's q·k adds up key_size products: divide by √key_size, the last axis of the keys.",
+        {"tf.sqrt(key_size)": "tf.sqrt(key_size * key.shape[1])"},
+    ),
+    Mistake(
         "scale_multiplied",
         "The scores are multiplied by √key_size; divide by it.",
         {"/ tf.sqrt(key_size)": "* tf.sqrt(key_size)"},
@@ -189,6 +195,13 @@ ATTENTION_MISTAKES = (
         "is equally hidden, the softmax is uniform. The contract asks for zeros: after the "
         "softmax, set hidden weights to 0.",
         {"tf.zeros_like(weights)": "weights"},
+    ),
+    Mistake(
+        "row_of_nothing_unmasked",
+        "A query that may look nowhere gets the weights it would have without a mask: the same "
+        "number was added to all its scores, and a softmax does not see that. The contract asks "
+        "for zeros there.",
+        {"scores.dtype.min": "scores - 1e4", "tf.zeros_like(weights)": "weights"},
     ),
     Mistake(
         "row_of_nothing_nan",
@@ -334,6 +347,18 @@ MASK_MISTAKES = (
         "True and False are the wrong way round: here True means “may look” (as in TensorFlow and "
         "Keras; PyTorch's nn.MultiheadAttention has the reverse).",
         {"return mask": "return ~mask"},
+    ),
+    Mistake(
+        "padding_inverted",
+        "The real tokens are hidden and the padding can be seen: positions below `lengths` are "
+        "real, and True means “may look”.",
+        {"positions < tf.reshape": "positions >= tf.reshape"},
+    ),
+    Mistake(
+        "causal_inverted",
+        "Each token sees only what comes after it: the causal part is upside down. Key position "
+        "<= query position may be looked at.",
+        {"positions[None, :] <= positions[:, None]": "positions[None, :] > positions[:, None]"},
     ),
     Mistake(
         "causal_looks_ahead",
