@@ -4,8 +4,11 @@ COURSE = .venv/bin/python
 
 .PHONY: lab test build lock bench set-up python
 
+# Without the news pop-up, and without a long line about language servers that are not there:
+# the address to open must not sink in it.
 lab: set-up
-	$(COURSE) -m jupyterlab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(ARGS)
+	$(COURSE) -m jupyterlab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb \
+	--LabApp.news_url=None --LanguageServerManager.autodetect=False $(ARGS)
 
 test: set-up
 	$(COURSE) -m ruff check .
