@@ -125,8 +125,8 @@ def pip_install(*arguments: str) -> None:
     ) as pip:
         for line in pip.stdout:
             said.append(line)
-            if line.startswith(("Collecting ", "Installing ")):
-                show("  " + line.split(" (from ")[0].strip())
+            if step(line):
+                show("  " + step(line))
     show("")
     if pip.returncode:
         explain("".join(said))
@@ -144,6 +144,23 @@ def show(text: str) -> None:
     """Keep one moving line in place of pip's several hundred."""
     if sys.stdout.isatty():
         print("\r\033[K" + text[:75], end="", flush=True)
+
+
+def step(line: str) -> str:
+    """What a learner wants to see of a line of pip; empty for most lines."""
+    first, *rest = line.split() or [""]
+    if first == "Collecting":
+        return line.split(" (from ")[0].strip()
+    if first == "Downloading" and rest and ".metadata" not in line:
+        # A file's name or, from some indexes, its address; and then "(620.7 MB)".
+        name = rest[0].split("/")[-1].split("-")[0]
+        return " ".join([first, name, *rest[1:]])
+    if line.startswith("Installing collected packages: "):
+        # pip says nothing more until the last one is there.
+        count = line.count(",") + 1
+        many = f"Installing {count} packages, a minute or two ..."
+        return many if count > 9 else "Installing ..."
+    return ""
 
 
 def remedy(said: str) -> str:

@@ -258,3 +258,30 @@ def test_a_sign_in_the_log_of_pip_finds_its_remedy(log, word):
 
 def test_an_unknown_failure_gets_no_invented_remedy():
     assert set_up.remedy("ERROR: something new") == ""
+
+
+# The moving line
+
+
+@pytest.mark.parametrize(
+    ("line", "step"),
+    [
+        ("Collecting wrapt==2.5.2 (from -r requirements.lock (line 9))", "Collecting wrapt==2.5.2"),
+        (
+            "  Downloading google_pasta-0.2.0-py3-none-any.whl (57.5 kB)",
+            "Downloading google_pasta (57.5 kB)",
+        ),
+        (
+            "Downloading http://mirror.test/a-b/tensorflow-2.20.0-cp311-cp311-any.whl (620.7 MB)",
+            "Downloading tensorflow (620.7 MB)",
+        ),
+        ("  Downloading rich-14.0-py3-none-any.whl.metadata (18 kB)", ""),
+        ("Installing collected packages: " + ", ".join(130 * "x"),
+         "Installing 130 packages, a minute or two ..."),
+        ("Installing collected packages: huggingface-hub", "Installing ..."),
+        ("     ---------------------- 57.5/57.5 kB 1.2 MB/s eta 0:00:00", ""),
+        ("", ""),
+    ],
+)  # fmt: skip
+def test_the_moving_line_says_what_takes_long(line, step):
+    assert set_up.step(f"{line}\n") == step
