@@ -13,6 +13,9 @@ from course_utils import _silent_start_of_tensorflow
 def main(arguments: Sequence[str]) -> int:
     """Run a command. Returns the exit status: 0 all well, 1 something is not, 2 unusable input."""
     command, *rest = arguments or [""]
+    if {"-h", "--help"} & set(arguments):
+        print(__doc__, end="")
+        return 0
     if command == "build":
         with _silent_start_of_tensorflow():
             from course_utils.build import build

@@ -47,7 +47,7 @@ class Made(NamedTuple):
 
     @property
     def label(self) -> str:
-        return f"{self.target.parent.name}/{self.target.name}"
+        return self.target.relative_to(self.source.parents[2]).as_posix()
 
 
 def build(names: Sequence[str] = (), folder: Path = NOTEBOOKS) -> int:
@@ -59,14 +59,18 @@ def build(names: Sequence[str] = (), folder: Path = NOTEBOOKS) -> int:
         return 2
     everything, faults = _generated(sources(folder))
     wanted = [made for made in everything if made.source in wanted_sources]
-    kept = {made.target for made in wanted if holds_own_work(made)}
+    kept = [made for made in wanted if holds_own_work(made)]
+    to_build = [made for made in wanted if made not in kept]
     with tempfile.TemporaryDirectory() as elsewhere:
         for made in everything:  # executed notebooks read their neighbours, so all are there first
             write(made.notebook, _moved(made, folder, Path(elsewhere)))
         with ThreadPoolExecutor(KERNELS_AT_ONCE) as pool:
-            rooms = [_moved(made, folder, Path(elsewhere)).parent for made in wanted]
-            problems = list(pool.map(lambda made, room: _problem(made, room, kept), wanted, rooms))
-    return int(any(problems) or any(source in wanted_sources for source in faults))
+            rooms = [_moved(made, folder, Path(elsewhere)).parent for made in to_build]
+            built = list(pool.map(_built, to_build, rooms))
+    whole = all(built) and not any(source in wanted_sources for source in faults)
+    if kept:
+        _tell_kept(kept, whole and bool(to_build))
+    return int(bool(kept) or not whole)
 
 
 def _generated(written: list[Path]) -> tuple[list[Made], set[Path]]:
@@ -81,23 +85,27 @@ def _generated(written: list[Path]) -> tuple[list[Made], set[Path]]:
     return made, faults
 
 
-def _problem(made: Made, room: Path, kept: set[Path]) -> bool:
-    """Build one notebook, unless it must be kept. True if it was not built; says why."""
-    if made.target in kept:
-        print(
-            f"{made.label} holds work that is not the course's, so it was kept as it is. "
-            "Rename it or move it elsewhere, then build again.",
-            file=sys.stderr,
-        )
-        return True
+def _built(made: Made, room: Path) -> bool:
+    """Build one notebook. False, after a sentence that says why, if that did not work."""
     try:
         execute(made.notebook, room, made.label)
     except BuildError as error:
         print(f"{error}\nThe old {made.label}, if there is one, was left alone.", file=sys.stderr)
-        return True
+        return False
     write(made.notebook, made.target)
     print(f"built {made.label}", flush=True)
-    return False
+    return True
+
+
+def _tell_kept(kept: list[Made], whole: bool) -> None:
+    """Last, where it is seen: which notebooks were not built, and whether that is all."""
+    holds = "1 notebook holds" if len(kept) == 1 else f"{len(kept)} notebooks hold"
+    print(
+        f"{holds} your work and {'was' if len(kept) == 1 else 'were'} kept: "
+        f"{', '.join(made.label for made in kept)}{'; the rest is built' if whole else ''}.\n"
+        "To have the course's again: rename yours or move it elsewhere, then build.",
+        file=sys.stderr,
+    )
 
 
 # ---- generate ----

@@ -9,6 +9,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
 from course_utils import build as building
+from course_utils.__main__ import main
 from course_utils.answers import answers
 from course_utils.build import both_states, build, solved_cell, write
 from course_utils.exercise import exercises, split_source, stub
@@ -219,7 +220,7 @@ def test_an_error_is_told_with_its_place_and_changes_nothing(folder: Path, capsy
     (folder / "source" / "01_two.md").write_text(SOURCE + "\n```{code-cell}\n1 / 0\n```\n")
     assert build(["01"], folder) == 1
     said = capsys.readouterr().err
-    assert "solved/01_two.ipynb: cell 3 ('1 / 0') failed: ZeroDivisionError" in said
+    assert "notebooks/solved/01_two.ipynb: cell 3 ('1 / 0') failed: ZeroDivisionError" in said
     assert everything_in(folder) == before
 
 
@@ -267,9 +268,31 @@ def test_what_a_learner_wrote_is_never_overwritten(folder: Path, change, capsys)
     before = (folder / "00_one.ipynb").read_bytes()
     (folder / "source" / "00_one.md").write_text(f"{SOURCE}\nA better text.\n")
     assert build((), folder) == 1
-    assert "notebooks/00_one.ipynb holds work that is not the course's" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith("1 notebook holds your work and was kept: notebooks/00_one.ipynb; the r")
     assert (folder / "00_one.ipynb").read_bytes() == before
     assert "A better text." in (folder / "solved" / "00_one.ipynb").read_text()
+
+
+@pytest.mark.usefixtures("unexecuted")
+def test_what_was_kept_is_told_last_and_the_rest_is_built(folder: Path, capsys) -> None:
+    for path in ("00_one.ipynb", "solved/01_two.ipynb"):
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).write_text("mine")
+    assert build((), folder) == 1
+    said = capsys.readouterr()
+    built = sorted(said.out.splitlines())
+    assert built == ["built notebooks/01_two.ipynb", "built notebooks/solved/00_one.ipynb"]
+    assert said.err.startswith(
+        "2 notebooks hold your work and were kept: notebooks/00_one.ipynb, "
+        "notebooks/solved/01_two.ipynb; the rest is built.\n"
+    )
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["build", "--help"], ["check", "-h"]])
+def test_help_is_no_name_of_a_notebook(arguments: list[str], capsys) -> None:
+    assert main(arguments) == 0
+    assert "build [NAME" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("unexecuted")
