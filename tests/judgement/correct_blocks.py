@@ -760,6 +760,4 @@ def masked_mean_in_numpy(hidden, mask):
 def keras_pooling(hidden, mask):
     mean = tf.keras.layers.GlobalAveragePooling1D()(hidden, mask=mask)
     mean = tf.where(tf.reduce_any(mask, 1)[:, None], mean, tf.zeros_like(mean))
-    return tf.linalg.normalize(mean + 1e-30, axis=-1)[0] * tf.cast(
-        tf.reduce_any(mask, axis=1, keepdims=True), hidden.dtype
-    )
+    return tf.math.l2_normalize(mean, axis=-1)

@@ -242,6 +242,7 @@ def no_scale_in_loops(query, key, value, mask=None, dropout_rate=0.0):
     full = (*query.shape[:3], key.shape[2])
     may = np.broadcast_to(True if mask is None else mask, full)
     shares = np.zeros(full, np.float32)
+    query, key = query.numpy(), key.numpy()
     for b, h, i in np.ndindex(full[:3]):
         row = np.array([np.dot(query[b, h, i], key[b, h, j]) for j in range(full[3])])
         row = np.where(may[b, h, i], row, -1e9)
@@ -642,6 +643,8 @@ def the_same_layer_in_a_list(
     inputs, num_layers, *sizes_and_rate, weights=None, mask=None, training=False
 ):
     """[layer] * num_layers."""
+    if weights is None:
+        weights = [random_block_weights(inputs.shape[-1], *sizes_and_rate[:3])]
     return stacked(
         lambda blocks, layer: ([blocks[0]] * num_layers)[layer],
         inputs, num_layers, sizes_and_rate, weights, mask, training,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from course_utils.checking import examine
@@ -24,8 +26,10 @@ def test_as_published_it_takes_no_weights(answer, name):
     examination, text = judged(answer, name)
     assert examination.state == "wrong"
     assert examination.mistakes == ("no_weights_argument",)
+    assert not re.search(r"_\d+\b", text), "Keras numbers its layers: dense_24"
     assert "It does not take: weights, mask, training." in text
-    assert "cannot be trained" in text and "pretrained" in text
+    assert "training" in text and "pretrained model" in text
+    assert examine(answer, name) == examination, "two checks must print the same"
 
 
 def test_the_missing_helper_is_named():

@@ -1,13 +1,21 @@
-"""What must hold of one exercise's row of the table."""
+"""What must hold of one exercise: its row of the table, its strangers, its other styles.
+
+The tests are spread over files by exercise, because what the variants of a large exercise give
+takes long to compute and is then remembered by the process.
+"""
 
 from __future__ import annotations
 
+import pytest
+
+from course_utils.checking import examine
 from course_utils.exercise import catalogue
 
 from . import table
+from .other_styles import WRITTEN
+from .strangers import STRANGERS
 
 LARGE = ("self_attention", "encoder_block", "transformer_forward")
-SAMPLE = 20  # of the pairs, this many are judged by examine too
 
 # Pairs that are the same function as one other mistake: no case can tell them apart, so the name
 # given is that of the one mistake. Each with the reason why it is the same.
@@ -58,22 +66,45 @@ def judged_and_tested(name: str) -> None:
     assert misled == []
     assert row.pairs_same == len(same), "SAME_FUNCTION holds what is no such pair any more"
     assert judged.doubtful == [], "too near to each other to be told apart on every processor"
-    _unknown_ones_show_a_symptom(name)
-    _examine_judges_a_sample_of_pairs_alike(judged)
+    _examine_names_no_other(judged)
 
 
-def _unknown_ones_show_a_symptom(name: str) -> None:
-    """What is caught but not named must at least be described."""
-    for mistake in catalogue(name):
-        examination = table.examined(name, (mistake,))
-        if not examination.mistakes:
-            assert len(examination.lines) >= 2, mistake.name
-
-
-def _examine_judges_a_sample_of_pairs_alike(judged: table.Judged) -> None:
-    """What was concluded from the classes is what `examine` says."""
-    pairs = [p for p in table.all_pairs(judged.name) if table.key(p) in judged.of]
-    for pair in pairs[:: max(1, len(pairs) // SAMPLE)]:
+def _examine_names_no_other(judged: table.Judged) -> None:
+    """What examine says of a pair is what follows from its class, or less."""
+    for pair in table.sample(judged):
         given = table.examined(judged.name, pair)
         assert given.state != "passed", table.names(pair)
-        assert given.mistakes == judged.named(pair), table.names(pair)
+        assert set(given.mistakes) <= set(judged.named(pair)), table.names(pair)
+
+
+def strangers_of(*exercises: str) -> list:
+    """Wrong answers of unknown kinds, as parameters of a test."""
+    return [pytest.param(*s, id=f"{s.exercise}-{s.answer.__name__}")
+            for s in STRANGERS if s.exercise in exercises]  # fmt: skip
+
+
+def stranger_is_caught(exercise: str, answer, seen: tuple[str, ...]) -> None:
+    """Caught, not named, and what can be seen is said."""
+    examination = examine(answer, exercise)
+    text = " ".join(" ".join(examination.lines).split())
+    assert examination.state == "wrong", text
+    assert examination.mistakes == (), text
+    assert examination.passed < examination.total
+    for piece in (*seen, "Case “", "not one of the mistakes that this course knows"):
+        assert piece in text
+
+
+def other_styles_of(*exercises: str) -> list:
+    """Catalogued mistakes in other styles, as parameters of a test."""
+    return [pytest.param(*w, id=f"{w.exercise}-{w.answer.__name__}")
+            for w in WRITTEN if w.exercise in exercises]  # fmt: skip
+
+
+def other_style_is_named(exercise: str, answer, mistakes: tuple[str, ...]) -> None:
+    """Named exactly, with the message."""
+    examination = examine(answer, exercise)
+    text = " ".join(" ".join(examination.lines).split())
+    assert examination.state == "wrong", text
+    assert examination.mistakes == mistakes, text
+    messages = {m.name: m.message for m in catalogue(exercise)}
+    assert all(" ".join(messages[mistake].split()) in text for mistake in mistakes)

@@ -1,7 +1,0 @@
-"""The table's row of transformer_forward."""
-
-from .table_tests import judged_and_tested
-
-
-def test_all_mistakes_and_pairs():
-    judged_and_tested("transformer_forward")
