@@ -49,6 +49,10 @@ class Made(NamedTuple):
     def label(self) -> str:
         return self.target.relative_to(self.source.parents[2]).as_posix()
 
+    @property
+    def solved(self) -> bool:
+        return self.target.parent.name == "solved"
+
 
 def build(names: Sequence[str] = (), folder: Path = NOTEBOOKS) -> int:
     """Build the notebooks of these names (all if none); say what was done; 0 if all went well."""
@@ -92,6 +96,8 @@ def _built(made: Made, room: Path) -> bool:
     except BuildError as error:
         print(f"{error}\nThe old {made.label}, if there is one, was left alone.", file=sys.stderr)
         return False
+    if not made.solved:
+        hide_outputs(made.notebook)
     write(made.notebook, made.target)
     print(f"built {made.label}", flush=True)
     return True
@@ -265,6 +271,19 @@ def _place(notebook: NotebookNode) -> str:
         return "the first cell"
     number, cell = started[-1]
     return f"cell {number} ({cell.source.splitlines()[0]!r})"
+
+
+def hide_outputs(notebook: NotebookNode) -> None:
+    """Fold the outputs below all code cells but the first, the set-up; JupyterLab unfolds a cell's
+    when it is run.
+
+    Otherwise the answer would stand below each "Predict". Of a text JupyterLab still shows the
+    first line, in grey. The outputs stay in the file: nbval compares them, and GitHub shows them.
+    """
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for cell in code[1:]:
+        if cell.outputs:
+            cell.metadata["jupyter"] = {"outputs_hidden": True}
 
 
 # ---- files ----

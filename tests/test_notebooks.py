@@ -96,7 +96,23 @@ def test_notebooks_are_what_the_source_gives(source: Path) -> None:
 
 
 def parts(cell: NotebookNode) -> tuple:
-    return cell.id, cell.cell_type, cell.source, cell.metadata
+    """What does not come from executing the cell; its outputs are hidden when there are some."""
+    metadata = {key: value for key, value in cell.metadata.items() if key != "jupyter"}
+    return cell.id, cell.cell_type, cell.source, metadata
+
+
+@every_learners
+def test_outputs_are_hidden_until_the_learner_runs_the_cell(file: Path) -> None:
+    first, *others = code_cells(read(file))
+    assert "jupyter" not in first.metadata
+    for cell in others:
+        hidden = cell.metadata.get("jupyter")
+        assert hidden == ({"outputs_hidden": True} if cell.outputs else None), cell.source
+
+
+@every_solved
+def test_solved_notebooks_show_their_outputs(file: Path) -> None:
+    assert not [cell.source for cell in read(file).cells if "jupyter" in cell.metadata]
 
 
 @every_source
@@ -212,6 +228,19 @@ def test_a_notebook_is_executed_beside_its_neighbours_and_twice_the_same(folder:
     assert cell.outputs[0].text == "2 ['00_one.ipynb', '01_two.ipynb']\n"
     assert build(["00"], folder) == 0
     assert everything_in(folder) == first
+
+
+def test_outputs_are_hidden_in_the_learners_notebook_alone(folder: Path) -> None:
+    more = "\n```{code-cell}\nprint(3)\n```\n\n```{code-cell}\nnothing = 0\n```\n"
+    (folder / "source" / "00_one.md").write_text(SOURCE + more)
+    assert build(["00"], folder) == 0
+    learners, solved = (
+        code_cells(read(folder / name)) for name in ("00_one.ipynb", "solved/00_one.ipynb")
+    )
+    assert [cell.metadata for cell in learners] == [{}, {"jupyter": {"outputs_hidden": True}}, {}]
+    assert [cell.metadata for cell in solved] == [{}, {}, {}]
+    for cell, other in zip(learners, solved, strict=True):
+        assert (cell.source, cell.outputs) == (other.source, other.outputs)
 
 
 def test_an_error_is_told_with_its_place_and_changes_nothing(folder: Path, capsys) -> None:
