@@ -36,13 +36,13 @@ def scaled_dot_product_attention(
     Returns output (batch, num_heads, query_len, value_size)
         and weights (batch, num_heads, query_len, key_len), before or after dropout.
     """
-    key_size = tf.cast(tf.shape(key)[-1], query.dtype)
-    scores = tf.matmul(query, key, transpose_b=True) / tf.sqrt(key_size)
+    key_size = key.shape[-1]
+    scores = tf.matmul(query / key_size**0.5, key, transpose_b=True)
     if mask is not None:
         scores = tf.where(mask, scores, scores.dtype.min)
     weights = tf.nn.softmax(scores, axis=-1)
     if mask is not None:  # a row of nothing but hidden keys came out uniform
-        weights = tf.where(mask, weights, tf.zeros_like(weights))
+        weights = weights * tf.cast(mask, weights.dtype)
     kept = tf.nn.dropout(weights, dropout_rate) if dropout_rate else weights
     return tf.matmul(kept, value), weights
 
@@ -73,43 +73,43 @@ ATTENTION_MISTAKES = (
         "no_scale",
         "The scores are q·k without the division by √key_size. With unit-variance entries q·k has "
         "variance key_size, so for wide heads the softmax puts all weight on one key.",
-        {" / tf.sqrt(key_size)": ""},
+        {" / key_size**0.5": ""},
     ),
     Mistake(
         "scale_by_key_size",
         "The scores are divided by key_size; divide by its square root. The standard deviation of "
         "q·k grows as √key_size.",
-        {"/ tf.sqrt(key_size)": "/ key_size"},
+        {"/ key_size**0.5": "/ key_size"},
     ),
     Mistake(
         "scale_by_value_size",
         "The scores are divided by √value_size. What was added up in q·k is key_size long: use the "
         "last axis of the keys, not of the values.",
-        {"tf.shape(key)[-1]": "tf.shape(value)[-1]"},
+        {"key.shape[-1]": "value.shape[-1]"},
     ),
     Mistake(
         "scale_by_length",
         "The scores are divided by √key_len, the number of keys. Use the width of a key, its last "
         "axis.",
-        {"tf.shape(key)[-1]": "tf.shape(key)[-2]"},
+        {"key.shape[-1]": "key.shape[-2]"},
     ),
     Mistake(
         "scale_by_all_heads",
         "The scores are divided by √(num_heads · key_size), the width of all heads together. One "
         "head's q·k adds up key_size products: divide by √key_size, the last axis of the keys.",
-        {"tf.sqrt(key_size)": "tf.sqrt(key_size * key.shape[1])"},
+        {"key_size**0.5": "(key_size * key.shape[1]) ** 0.5"},
     ),
     Mistake(
         "scale_multiplied",
         "The scores are multiplied by √key_size; divide by it.",
-        {"/ tf.sqrt(key_size)": "* tf.sqrt(key_size)"},
+        {"/ key_size**0.5": "* key_size**0.5"},
     ),
     Mistake(
         "scale_after_softmax",
         "√key_size divides the weights, so the rows sum to 1/√key_size. It belongs to the scores, "
         "before the softmax.",
-        {" / tf.sqrt(key_size)": "",
-         "    if mask is not None:  #": "    weights = weights / tf.sqrt(key_size)\n"
+        {" / key_size**0.5": "",
+         "    if mask is not None:  #": "    weights = weights / key_size**0.5\n"
          "    if mask is not None:  #"},
     ),
     Mistake(
@@ -147,9 +147,8 @@ ATTENTION_MISTAKES = (
         "cosine_scores",
         "The lengths of queries and keys do not count: these scores are cosines. The paper's "
         "scores are plain dot products; do not scale the vectors to length 1.",
-        {"tf.matmul(query, key, transpose_b=True)":
-         "tf.matmul(tf.math.l2_normalize(query, -1), tf.math.l2_normalize(key, -1), "
-         "transpose_b=True)"},
+        {"tf.matmul(query": "tf.matmul(tf.math.l2_normalize(query, -1)",
+         " key, transpose_b": " tf.math.l2_normalize(key, -1), transpose_b"},
     ),
     Mistake(
         "unstable_softmax",
@@ -162,53 +161,54 @@ ATTENTION_MISTAKES = (
         "mask_ignored",
         "The mask has no effect. Put a very negative number where it is False, before the softmax. "
         "(−1e-9 will not do: that is −0.000000001. −1e9 is minus a billion.)",
-        {"scores.dtype.min": "scores", "tf.zeros_like(weights)": "weights"},
+        {"scores.dtype.min": "scores", " * tf.cast(mask, weights.dtype)": ""},
     ),
     Mistake(
         "mask_after_softmax",
         "Hidden weights are set to 0 after the softmax, so what is left of a row sums to less than "
         "1. Hide the scores before the softmax.",
-        {"scores.dtype.min": "scores", "tf.zeros_like(weights)": "tf.zeros_like(scores)"},
+        {"scores.dtype.min": "scores",
+         "tf.cast(mask, weights.dtype)": "tf.cast(mask, scores.dtype)"},
     ),
     Mistake(
         "mask_inverted",
         "The keys to hide are the only ones used. Here True means “may look”, so hide where the "
         "mask is False (PyTorch's nn.MultiheadAttention has it the other way round).",
         {"scores = tf.where(mask,": "scores = tf.where(~mask,",
-         "weights = tf.where(mask,": "weights = tf.where(~mask,"},
+         "tf.cast(mask, weights.dtype)": "tf.cast(~mask, weights.dtype)"},
     ),
     Mistake(
         "mask_near_zero",
         "Hidden scores became about 0, and e^0 = 1 is a good share of attention. They must become "
         "very negative: multiplying by the mask or filling with −1e-9 hides nothing.",
-        {"scores.dtype.min": "-1e-9", "tf.zeros_like(weights)": "weights"},
+        {"scores.dtype.min": "-1e-9", " * tf.cast(mask, weights.dtype)": ""},
     ),
     Mistake(
         "mask_added",
         "The mask was added to the scores as 0 and 1. Hidden scores must become very negative.",
         {"tf.where(mask, scores, scores.dtype.min)": "scores + tf.cast(mask, scores.dtype)",
-         "tf.zeros_like(weights)": "weights"},
+         " * tf.cast(mask, weights.dtype)": ""},
     ),
     Mistake(
         "row_of_nothing_uniform",
         "A query that may look nowhere averages all the values it must not see: when every score "
         "is equally hidden, the softmax is uniform. The contract asks for zeros: after the "
         "softmax, set hidden weights to 0.",
-        {"tf.zeros_like(weights)": "weights"},
+        {" * tf.cast(mask, weights.dtype)": ""},
     ),
     Mistake(
         "row_of_nothing_unmasked",
         "A query that may look nowhere gets the weights it would have without a mask: the same "
         "number was added to all its scores, and a softmax does not see that. The contract asks "
         "for zeros there.",
-        {"scores.dtype.min": "scores - 1e4", "tf.zeros_like(weights)": "weights"},
+        {"scores.dtype.min": "scores - 1e4", " * tf.cast(mask, weights.dtype)": ""},
     ),
     Mistake(
         "row_of_nothing_nan",
         "A query that may look nowhere gives NaN. Somewhere 0 is divided by 0: the softmax of "
         "nothing but −∞ does that. The contract asks for zeros there (tf.where, after the "
         "division).",
-        {"scores.dtype.min": "-float('inf')", "tf.zeros_like(weights)": "weights"},
+        {"scores.dtype.min": "-float('inf')", " * tf.cast(mask, weights.dtype)": ""},
     ),
     Mistake(
         "key_for_value",
@@ -485,7 +485,7 @@ EXERCISES = (
             "tf.matmul(query, key, transpose_b=True) gives the scores. tf.where(mask, scores, "
             "scores.dtype.min) hides keys. What does the softmax give for a row that is hidden "
             "entirely, and how can tf.where turn that into zeros?",
-            "scores = tf.matmul(query, key, transpose_b=True) / tf.sqrt(key_size as a float); mask "
+            "scores = tf.matmul(query / key.shape[-1] ** 0.5, key, transpose_b=True); mask them "
             "with tf.where; weights = tf.nn.softmax(scores, axis=-1); mask the weights once more, "
             "with zeros; then tf.nn.dropout(weights, rate) if rate is not 0; return "
             "tf.matmul(weights, value), weights.",

@@ -1,0 +1,342 @@
+"""Speed and memory against the goals, one table each: `make bench`.
+
+    python tests/bench.py [check] [forward] [memory] [import]
+
+runs only the named parts. Nothing here fails: a time says as much about the machine and what else
+it does as about the course. So look at ratios before seconds. Times are medians; what is compared
+runs in turn within one process, and a ratio is the median of the turns' ratios.
+The forward pass with oneDNN on: TF_ENABLE_ONEDNN_OPTS=1 python tests/bench.py forward
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+FIRST_CHECK, LATER_CHECK, IMPORT = 1.0, 0.3, 0.2  # seconds
+KERNEL_GB = 1.2
+SHAPES = ((1, 16), (1, 128), (8, 128), (1, 512), (4, 512))  # (batch, length)
+FRESH = 3  # processes for what can be measured only once in each
+LATER = 5
+
+
+def table(title: str, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print rows as they come, so that a long run can be watched."""
+    widths = [max(len(name), 9) for name in head]
+    widths[0] = max(widths[0], 34)
+    print(f"\n{title}")
+    for row in (head, ["-" * width for width in widths], *()):
+        print("  ".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True)))
+    for row in rows:
+        cells = (f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row)
+        line = (f"{text:<{width}}" for text, width in zip(cells, widths, strict=True))
+        print("  ".join(line), flush=True)
+
+
+def verdict(met: bool) -> str:
+    return "met" if met else "NOT MET"
+
+
+def seconds(call: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def fresh_python(*arguments: str) -> str:
+    """What a new Python process prints."""
+    done = subprocess.run(
+        (sys.executable, *arguments), check=True, stdout=subprocess.PIPE, text=True
+    )
+    return done.stdout
+
+
+# ---- check ----
+
+
+def bench_check() -> None:
+    """First check in a fresh process, and later ones, of a right answer and of the slowest."""
+    from course_utils.exercise import exercises
+
+    rows = (
+        check_row(name, kind) for name in sorted(exercises()) for kind in ("right", "unexplained")
+    )
+    title = (
+        f"check, in seconds. Goal: first under {FIRST_CHECK:g} (TensorFlow imported), "
+        f"later under {LATER_CHECK:g}.\n"
+        "unexplained = output + 1: every mistake and every pair of mistakes is tried."
+    )
+    table(title, ("exercise, answer", "first", "later", "goal"), rows)
+
+
+def check_row(name: str, kind: str) -> tuple:
+    runs = [fresh_python(__file__, "one-check", name, kind).split() for _ in range(FRESH)]
+    first, later = (statistics.median(map(float, column)) for column in zip(*runs, strict=True))
+    return f"{name}, {kind}", first, later, verdict(first < FIRST_CHECK and later < LATER_CHECK)
+
+
+def one_check(name: str, kind: str) -> None:
+    """In a process of its own: print the seconds of the first check and of later ones."""
+    from course_utils import check
+    from course_utils.checking import examine
+
+    answer = right_answer(name) if kind == "right" else unexplained_answer(name)
+    with contextlib.redirect_stdout(io.StringIO()):
+        first, *later = [seconds(lambda: check(answer)) for _ in range(1 + LATER)]
+    found = examine(answer)
+    expected = ("passed", ()) if kind == "right" else ("wrong", ())
+    assert (found.state, found.mistakes) == expected, found.lines
+    print(first, statistics.median(later))
+
+
+def right_answer(name: str) -> Callable:
+    """The reference under a new name; the exercises are loaded by the first check, not here."""
+
+    def answer(*args, **kwargs):
+        from course_utils.exercise import find
+
+        return find(name).reference(*args, **kwargs)
+
+    answer.__name__ = name
+    return answer
+
+
+def unexplained_answer(name: str) -> Callable:
+    import tensorflow as tf
+
+    right = right_answer(name)
+
+    def answer(*args, **kwargs):
+        outputs = right(*args, **kwargs)
+        return tf.nest.map_structure(lambda output: tf.cast(output, tf.float32) + 1.0, outputs)
+
+    answer.__name__ = name
+    return answer
+
+
+# ---- forward ----
+
+
+def bench_forward() -> None:
+    """The references with the real weights against transformers' TFBertModel."""
+    ours, theirs = our_model(), their_model()
+    head = (
+        "input (batch, length)", "eager ms", "TFBert ms", "ratio", "function", "TFBert ms", "ratio",
+        "XLA ms", "function", "XLA share", "goal",
+    )  # fmt: skip
+    for masked in (False, True):
+        title = (
+            f"Forward pass of all-MiniLM, {'with a padding mask' if masked else 'no padding'}. "
+            "ratio = TFBertModel's time / ours. Goal: at least 1, eager and tf.function.\n"
+            "The last columns: share of the machine's matrix-multiply speed, function and XLA."
+        )
+        if not masked:
+            title += "\nOurs gets no mask; TFBertModel makes one of ones and always adds it."
+        table(title, head, (forward_row(ours, theirs, *shape, masked) for shape in SHAPES))
+
+
+def our_model() -> Callable:
+    from course_utils.exercises.pretrained_weights import embed_tokens
+    from course_utils.exercises.transformer_forward import transformer_forward
+    from course_utils.pretrained import load_minilm
+
+    model = load_minilm()
+    sizes = (len(model.blocks), model.key_size, model.value_size, model.num_heads)
+
+    def ours(token_ids, mask=None):
+        hidden = embed_tokens(token_ids, model.embeddings)
+        keys = None if mask is None else mask[:, None, None, :]
+        return transformer_forward(hidden, *sizes, 0.0, weights=model.blocks, mask=keys)
+
+    return ours
+
+
+def their_model() -> Callable:
+    import tensorflow as tf
+    from transformers import TFAutoModel, logging
+
+    from course_utils.pretrained import load_minilm
+
+    logging.set_verbosity_error()
+    model = TFAutoModel.from_pretrained(load_minilm().folder)
+
+    def theirs(token_ids, mask=None):
+        numbers = None if mask is None else tf.cast(mask, tf.int32)
+        return model(token_ids, attention_mask=numbers, training=False).last_hidden_state
+
+    return theirs
+
+
+def forward_row(ours: Callable, theirs: Callable, batch: int, length: int, masked: bool) -> tuple:
+    """Times in ms, ratios and shares of one shape; the outputs are compared first."""
+    import numpy as np
+    import tensorflow as tf
+
+    inputs = token_ids_and_mask(batch, length, masked)
+    square = tf.random.stateless_normal((1024, 1024), (0, 0))
+    ways = {
+        "eager": ours,
+        "their eager": theirs,
+        "function": tf.function(ours),
+        "their function": tf.function(theirs),
+        "xla": tf.function(ours, jit_compile=True),
+    }
+    calls = {name: lambda way=way: way(*inputs).numpy() for name, way in ways.items()}
+    calls["matmul"] = lambda: tf.matmul(square, square).numpy()
+    outputs = [calls[name]() for name in ways]
+    assert all(np.allclose(outputs[1], output, atol=1e-3) for output in outputs)
+    turns = max(5, min(30, 4000 // (batch * length)))
+    times = {name: [] for name in calls}
+    for _ in range(turns):
+        for name, call in calls.items():
+            times[name].append(seconds(call))
+    return (f"({batch}, {length})", *columns(times, flops(batch, length) / (2 * 1024**3)))
+
+
+def columns(times: dict[str, list[float]], matmuls: float) -> Iterable[str]:
+    """The cells of one row; the pass is worth so many of the measured matrix products."""
+
+    def ms(name: str) -> str:
+        return f"{1000 * statistics.median(times[name]):.1f}"
+
+    def ratio(above: str, below: str) -> float:
+        pairs = zip(times[above], times[below], strict=True)
+        return round(statistics.median(a / b for a, b in pairs), 2)
+
+    eager, function = ratio("their eager", "eager"), ratio("their function", "function")
+    shares = (f"{matmuls * ratio('matmul', name):.0%}" for name in ("function", "xla"))
+    return (
+        ms("eager"), ms("their eager"), f"{eager:.2f}",
+        ms("function"), ms("their function"), f"{function:.2f}",
+        ms("xla"), *shares, verdict(min(eager, function) >= 1),
+    )  # fmt: skip
+
+
+def token_ids_and_mask(batch: int, length: int, masked: bool) -> tuple:
+    """Random words; with a mask, sequences of all lengths from nearly full to a third."""
+    import numpy as np
+    import tensorflow as tf
+
+    words = np.random.default_rng(0).integers(1000, 20000, (batch, length))
+    token_ids = tf.constant(words, tf.int32)
+    lengths = np.linspace(0.9 * length, length / 3, batch).astype(int)
+    mask = tf.constant(np.arange(length) < lengths[:, None])
+    return (token_ids, mask) if masked else (token_ids,)
+
+
+def flops(batch: int, length: int) -> int:
+    """Multiplications and additions in the matrix products of all-MiniLM: 6 layers of width 384.
+
+    Per token and layer four projections of 384 and two of 4 * 384; per pair of tokens q·k and
+    weights · values.
+    """
+    per_token = 4 * 384 * 384 + 2 * 384 * 1536
+    return 6 * 2 * batch * (length * per_token + length * length * 2 * 384)
+
+
+# ---- memory ----
+
+# The highest resident memory of the kernel's process, in bytes. On Linux from /proc: getrusage
+# there remembers the process that started the kernel.
+PEAK = """
+import pathlib, sys
+_status = pathlib.Path("/proc/self/status")
+if _status.exists():
+    print(int(_status.read_text().partition("VmHWM:")[2].split()[0]) * 1024)
+else:
+    import resource
+    _peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(_peak if sys.platform == "darwin" else _peak * 1024)
+"""
+
+
+def bench_memory() -> None:
+    from course_utils.notebooks import NOTEBOOKS
+
+    files = sorted(NOTEBOOKS.glob("*.ipynb")) + sorted((NOTEBOOKS / "solved").glob("*.ipynb"))
+    title = f"Peak memory of each notebook's kernel, in GB. Goal: under {KERNEL_GB:g}."
+    table(title, ("notebook", "GB", "seconds", "goal"), map(memory_row, files))
+
+
+def memory_row(file: Path) -> tuple:
+    """Run the notebook in memory, with one cell more; the file stays as it is."""
+    from nbformat.v4 import new_code_cell
+
+    from course_utils.build import execute
+    from course_utils.notebooks import NOTEBOOKS, read
+
+    notebook = read(file)
+    notebook.cells.append(new_code_cell(PEAK))
+    taken = seconds(lambda: execute(notebook, NOTEBOOKS, file.stem))
+    gigabytes = int(notebook.cells[-1].outputs[0].text) / 1e9
+    state = "solved" if file.parent != NOTEBOOKS else "as handed out"
+    return f"{file.stem}, {state}", gigabytes, f"{taken:.0f}", verdict(gigabytes < KERNEL_GB)
+
+
+# ---- import ----
+
+
+def bench_import() -> None:
+    """What `import course_utils` adds to a bare Python."""
+    bare, ours = (
+        statistics.median(seconds(lambda code=code: fresh_python("-c", code)) for _ in range(5))
+        for code in ("", "import course_utils")
+    )
+    loaded = "import course_utils, sys; print('tensorflow' in sys.modules)"
+    without = fresh_python("-c", loaded).strip() == "False"
+    met = verdict(without and ours - bare < IMPORT)
+    rows = [("import course_utils", ours - bare, "no" if without else "YES", met)]
+    title = f"import course_utils, in seconds. Goal: under {IMPORT:g}, and no TensorFlow."
+    table(title, ("what", "seconds", "TensorFlow", "goal"), rows)
+
+
+# ---- all ----
+
+
+def describe_machine() -> None:
+    """What to know before believing a second."""
+    from course_utils import check  # noqa: F401  it sets TensorFlow up, and starts it silently
+    import tensorflow as tf  # isort: skip
+
+    small = tf.ones((8, 8))
+    calls = [seconds(lambda: tf.matmul(small, small)) for _ in range(2000)]
+    load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
+    print(
+        f"{os.cpu_count()} cores, load {load}, an eager 8 × 8 matmul takes "
+        f"{1e6 * statistics.median(calls):.0f} µs, oneDNN is "
+        f"{'off' if os.environ['TF_ENABLE_ONEDNN_OPTS'] == '0' else 'on'}."
+    )
+
+
+PARTS = {
+    "import": bench_import,
+    "check": bench_check,
+    "forward": bench_forward,
+    "memory": bench_memory,
+}
+
+
+def main(names: Sequence[str]) -> None:
+    unknown = set(names) - set(PARTS)
+    if unknown:
+        sys.exit(f"There is no part {', '.join(sorted(unknown))}. The parts: {', '.join(PARTS)}.")
+    for name, part in PARTS.items():
+        if not names or name in names:
+            describe_machine()
+            part()
+            print()
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["one-check"]:
+        one_check(*sys.argv[2:])
+    else:
+        main(sys.argv[1:])
