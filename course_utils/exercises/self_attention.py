@@ -150,12 +150,18 @@ ATTENTION_MISTAKES = (
         {"tf.matmul(query": "tf.matmul(tf.math.l2_normalize(query, -1)",
          " key, transpose_b": " tf.math.l2_normalize(key, -1), transpose_b"},
     ),
-    Mistake(
-        "unstable_softmax",
-        "With large scores exp overflows and infinity / infinity is NaN. Subtract the largest "
-        "score of each row first, or use tf.nn.softmax.",
-        {"tf.nn.softmax(scores, axis=-1)":
-         "tf.exp(scores) / tf.reduce_sum(tf.exp(scores), axis=-1, keepdims=True)"},
+    *(
+        Mistake(
+            "unstable_softmax",
+            "With large scores exp overflows and infinity / infinity is NaN. Subtract the largest "
+            "score of each row first, or use tf.nn.softmax.",
+            {"tf.nn.softmax(scores, axis=-1)": softmax},
+        )
+        # The two differ for a query that may look nowhere.
+        for softmax in (
+            "tf.exp(scores) / tf.reduce_sum(tf.exp(scores), axis=-1, keepdims=True)",
+            "tf.math.divide_no_nan(tf.exp(scores), tf.reduce_sum(tf.exp(scores), -1, True))",
+        )
     ),
     Mistake(
         "mask_ignored",
@@ -456,7 +462,7 @@ class _Broadcast(Call):
     def __call__(self, attempt):
         mask = super().__call__(attempt)
         lengths, length = self.args
-        shape = (1 if lengths is None else len(lengths), 2, length, length)
+        shape = (1 if lengths is None else len(lengths), 7, length, length)
         try:
             return np.broadcast_to(np.asarray(mask), shape)
         except ValueError:  # leave it as it is: the comparison names both shapes

@@ -791,7 +791,7 @@ EXERCISES = (
         ),
         alternatives=(TANH_GELU,),
         inherits=("self_attention", "layer_norm", "feed_forward"),
-        not_inherited=("inputs_added", "no_epsilon"),
+        not_inherited=("inputs_added", "no_epsilon", "no_output_projection"),
     ),
     Exercise(
         transformer_forward,
@@ -816,6 +816,6 @@ EXERCISES = (
         ),
         alternatives=(TANH_GELU,),
         inherits=("encoder_block", "self_attention", "layer_norm", "feed_forward"),
-        not_inherited=("inputs_added", "no_epsilon"),
+        not_inherited=("inputs_added", "no_epsilon", "no_output_projection"),
     ),
 )
