@@ -110,6 +110,7 @@ class Exercise:
     `inherits` names exercises whose mistakes can also be made inside this one, `not_inherited`
     those that cannot be seen there, or stop every call;
     `pairs_with_inherited` says whether two of them at once are looked for.
+    `quickest` names the case that tells mistakes apart in the least time, if not the first.
     """
 
     reference: FunctionType
@@ -124,6 +125,7 @@ class Exercise:
     inherits: tuple[str, ...] = ()
     not_inherited: tuple[str, ...] = ()
     pairs_with_inherited: bool = False
+    quickest: str = ""
 
     @property
     def name(self) -> str:

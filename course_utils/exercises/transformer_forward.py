@@ -817,5 +817,6 @@ EXERCISES = (
         alternatives=(TANH_GELU,),
         inherits=("encoder_block", "self_attention", "layer_norm", "feed_forward"),
         not_inherited=("inputs_added", "no_epsilon", "no_output_projection"),
+        quickest="one layer",
     ),
 )
