@@ -6,7 +6,7 @@ Importing this package costs next to nothing: TensorFlow is loaded only when a v
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 
 # The one place where TensorFlow is configured. It must run before the first `import tensorflow`,
@@ -40,9 +40,13 @@ def _silent_start_of_tensorflow() -> Iterator[None]:
     It reports a missing GPU driver before any setting can silence it, with the time of day, and a
     notebook would keep that as output. What Python raises still comes through.
     """
-    if "tensorflow" in sys.modules:
+    with nullcontext() if "tensorflow" in sys.modules else silent_stderr():
         yield
-        return
+
+
+@contextmanager
+def silent_stderr() -> Iterator[None]:
+    """Drop what is written to stderr, by C++ too, which Python's own redirection does not see."""
     stderr = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)

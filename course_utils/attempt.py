@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from course_utils import silent_stderr
 from course_utils.exercise import Case
 
 SECONDS_PER_CASE = 10.0
@@ -59,6 +60,7 @@ def _quiet(printed: io.StringIO) -> Iterator[None]:
     with (
         contextlib.redirect_stdout(printed),
         contextlib.redirect_stderr(printed),
+        silent_stderr(),  # tf.print and TensorFlow's C++ side
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore")

@@ -88,6 +88,8 @@ class Call:
             return attempt(*args, **kwargs)
         args, kwargs = fresh((self.args, self.kwargs))
         result = attempt(*args, **kwargs)
+        if inspect.iscoroutine(result):
+            result.close()  # or Python warns that nobody awaited it
         before, after = tf.nest.flatten((self.args, self.kwargs)), tf.nest.flatten((args, kwargs))
         same = (np.array_equal(a, b, equal_nan=True) for a, b in zip(before, after, strict=True)
                 if isinstance(a, np.ndarray))

@@ -41,7 +41,7 @@ from course_utils.notebooks import (
     title,
 )
 
-SECONDS_PER_CELL = 60.0  # check gives up a case after 5 seconds by itself
+SECONDS_PER_CELL = 60.0  # check itself gives up a case after 10
 SECONDS_PER_NOTEBOOK = 600.0
 _RECORDS = "examinations.json"
 # A passed answer may earn a remark that the reference does not; nbval must not mind.

@@ -31,9 +31,9 @@ LATER = 5
 def table(title: str, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print rows as they come, so that a long run can be watched."""
     widths = [max(len(name), 9) for name in head]
-    widths[0] = max(widths[0], 34)
+    widths[0] = max(widths[0], 40)
     print(f"\n{title}")
-    for row in (head, ["-" * width for width in widths], *()):
+    for row in (head, ["-" * width for width in widths]):
         print("  ".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True)))
     for row in rows:
         cells = (f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row)
@@ -98,7 +98,7 @@ def one_check(name: str, kind: str) -> None:
 
 
 def right_answer(name: str) -> Callable:
-    """The reference under a new name; the exercises are loaded by the first check, not here."""
+    """The reference as an answer; the exercises are loaded by the first check, not before."""
 
     def answer(*args, **kwargs):
         from course_utils.exercise import find
