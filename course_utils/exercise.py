@@ -112,7 +112,6 @@ class Exercise:
     `inherits` names exercises whose mistakes can also be made inside this one, `not_inherited`
     those that cannot be seen there, or stop every call;
     `pairs_with_inherited` says whether two of them at once are looked for.
-    `quickest` names the case that tells mistakes apart in the least time, if not the first.
     """
 
     reference: FunctionType
@@ -127,7 +126,6 @@ class Exercise:
     inherits: tuple[str, ...] = ()
     not_inherited: tuple[str, ...] = ()
     pairs_with_inherited: bool = False
-    quickest: str = ""
 
     @property
     def name(self) -> str:
@@ -208,12 +206,15 @@ def edits_of(name: str, *changes: Mistake | Alternative) -> Edits:
     return edits
 
 
-def variant(name: str, *changes: Mistake | Alternative) -> FunctionType:
+def variant(
+    name: str, *changes: Mistake | Alternative, instead: Mapping[str, Any] | None = None
+) -> FunctionType:
     """The reference of exercise `name` with these changes made to it.
 
-    Raises NotApplicable if two of them change the same words.
+    `instead` replaces what its module imports. Raises NotApplicable if two changes are made to the
+    same words.
     """
-    namespace = dict(_shared_names())
+    namespace = {**_shared_names(), **(instead or {})}
     edits = edits_of(name, *changes)
     for function in exercises():
         exec(_compiled(function, edits.get(function, ())), namespace)
@@ -221,12 +222,14 @@ def variant(name: str, *changes: Mistake | Alternative) -> FunctionType:
     return namespace[name]
 
 
-def combined(name: str, *changes: Mistake | Alternative) -> FunctionType:
+def combined(
+    name: str, *changes: Mistake | Alternative, instead: Mapping[str, Any] | None = None
+) -> FunctionType:
     """As variant, in the order in which the changes can be made, if there is one."""
     try:
-        return variant(name, *changes)
+        return variant(name, *changes, instead=instead)
     except NotApplicable:
-        return variant(name, *reversed(changes))
+        return variant(name, *reversed(changes), instead=instead)
 
 
 @cache
