@@ -207,7 +207,8 @@ def _different_array(expected: np.ndarray, got: np.ndarray, name: str) -> str | 
     wrong = ~close
     if expected.dtype.kind == "f":
         with np.errstate(all="ignore"):
-            gap = abs(got.astype(np.float64) - expected.astype(np.float64))
+            # An array even for one number, of which NumPy makes a scalar.
+            gap = np.array(abs(got.astype(np.float64) - expected.astype(np.float64)))
         gap[gap != gap] = np.inf
         wrong &= gap >= gap[wrong].max()
     return _first_wrong(expected, got, wrong, name)

@@ -61,6 +61,16 @@ class EmbeddingWeights(NamedTuple):
     norm: NormWeights
 
 
+class HeadWeights(NamedTuple):
+    """What BERT puts on its encoder to classify (Devlin et al. 2019, 4.1, and their code).
+
+    Kernels: pooler (d_model, d_model), projection (d_model, num_classes).
+    """
+
+    pooler: Linear
+    projection: Linear
+
+
 def linear(inputs: tf.Tensor, layer: Linear) -> tf.Tensor:
     """Apply a linear layer to the last axis: (..., in) to (..., out)."""
     *before, size_in = inputs.shape

@@ -841,3 +841,285 @@ def vectorised_over_samples_and_heads(
     mixed = tf.matmul(dropped(shares, dropout_rate if training else 0), v)
     mixed = tf.reshape(mixed, (batch, num_heads, length, value_size))
     return linear(tf.concat(tf.unstack(mixed, axis=1), -1), weights.output)
+
+
+# ---- learning_rate ----
+
+
+@correct("learning_rate")
+def interpolated(step, total_steps, warmup_steps, peak, first=0.0, last=0.0):
+    if warmup_steps in (0, total_steps) and step >= warmup_steps == total_steps:
+        return last
+    places, rates = [warmup_steps, total_steps], [peak, last]
+    if warmup_steps:
+        places, rates = [0, *places], [first, *rates]
+    return np.interp(step, places, rates) if total_steps > warmup_steps or step < warmup_steps \
+        else last  # fmt: skip
+
+
+@correct("learning_rate")
+def share_of_the_peak(step, total_steps, warmup_steps, peak, first=0.0, last=0.0):
+    if step < warmup_steps:
+        up = step / warmup_steps
+        return up * peak + (1 - up) * first
+    left = max(0.0, (total_steps - step) / max(1, total_steps - warmup_steps))
+    return left * peak + (1 - left) * last
+
+
+@correct("learning_rate")
+def in_tensorflow(step, total_steps, warmup_steps, peak, first=0.0, last=0.0):
+    step = tf.cast(step, tf.float32)
+    up = tf.math.divide_no_nan(step, float(warmup_steps))
+    down = tf.math.divide_no_nan(step - warmup_steps, float(total_steps - warmup_steps))
+    rate = tf.where(step < warmup_steps, first + (peak - first) * up, peak + (last - peak) * down)
+    return tf.where(step < total_steps, rate, last)
+
+
+@correct("learning_rate")
+def summed_up(step, total_steps, warmup_steps, peak, first=0.0, last=0.0):
+    """Step by step, as an optimizer would go."""
+    if step >= total_steps:
+        return last
+    rate = first if warmup_steps else peak
+    for passed in range(step):
+        rising = passed < warmup_steps
+        steps = warmup_steps if rising else total_steps - warmup_steps
+        rate += ((peak - first) if rising else (last - peak)) / steps
+    return rate
+
+
+@correct("learning_rate")
+def one_of_two(step, total_steps, warmup_steps, peak, first=0.0, last=0.0):
+    step = min(step, total_steps)
+    if step == total_steps:
+        return last
+    start, end, low, high = (
+        (0, warmup_steps, first, peak)
+        if step < warmup_steps
+        else (warmup_steps, total_steps, peak, last)
+    )
+    return low + (high - low) * (step - start) / (end - start)
+
+
+@correct("learning_rate")
+def numpy_select(step, total_steps, warmup_steps, peak, first=0.0, last=0.0):
+    with np.errstate(all="ignore"):
+        up = first + (peak - first) * np.float32(step) / np.float32(warmup_steps)
+        down = peak + (last - peak) * np.float32(step - warmup_steps) / np.float32(
+            total_steps - warmup_steps
+        )
+    return np.select([step >= total_steps, step < warmup_steps], [last, up], down)
+
+
+# ---- classification_head ----
+
+
+@correct("classification_head")
+def head_of_einsums(hidden, weights, dropout_rate=0.0, training=False):
+    x = tf.einsum("bd,de->be", hidden[:, 0, :], weights.pooler.kernel) + weights.pooler.bias
+    x = dropped(tf.math.tanh(x), dropout_rate if training else 0)
+    return tf.einsum("bd,dc->bc", x, weights.projection.kernel) + weights.projection.bias
+
+
+@correct("classification_head")
+def head_of_keras_layers(hidden, weights, dropout_rate=0.0, training=False):
+    pooler = keras.layers.Dense(weights.pooler.kernel.shape[-1], activation="tanh")
+    projection = keras.layers.Dense(weights.projection.kernel.shape[-1])
+    x = hidden[:, 0]
+    pooler.build(x.shape)
+    pooler.set_weights(weights.pooler)
+    projection.build(x.shape)
+    projection.set_weights(weights.projection)
+    return projection(keras.layers.Dropout(dropout_rate)(pooler(x), training=training))
+
+
+@correct("classification_head")
+def gathered(hidden, weights, dropout_rate=0.0, training=False):
+    first = tf.gather(hidden, 0, axis=1)
+    pooled = tf.tanh(first @ weights.pooler.kernel + weights.pooler.bias)
+    if training and dropout_rate:
+        keep = tf.cast(tf.random.uniform(pooled.shape) >= dropout_rate, pooled.dtype)
+        pooled = pooled * keep / (1 - dropout_rate)
+    return pooled @ weights.projection.kernel + weights.projection.bias
+
+
+@correct("classification_head")
+def text_by_text(hidden, weights, dropout_rate=0.0, training=False):
+    rows = []
+    for text in hidden:
+        pooled = tf.nn.tanh(linear(text[:1], weights.pooler))
+        rows.append(linear(dropped(pooled, dropout_rate * training), weights.projection)[0])
+    return tf.stack(rows)
+
+
+@correct("classification_head")
+def numpy_without_training(hidden, weights, dropout_rate=0.0, training=False):
+    x = np.tanh(np.asarray(hidden)[:, 0] @ np.asarray(weights[0].kernel) + weights[0].bias)
+    if training:
+        x = tf.nn.dropout(tf.constant(x), dropout_rate)
+    return tf.nn.bias_add(tf.matmul(x, weights[1].kernel), weights[1].bias)
+
+
+@correct("classification_head")
+def all_tokens_then_the_first(hidden, weights, dropout_rate=0.0, training=False):
+    pooled = tf.tanh(linear(hidden, weights.pooler))
+    rate = dropout_rate if training else 0.0
+    return linear(tf.nn.dropout(pooled, rate), weights.projection)[:, 0]
+
+
+@correct("classification_head")
+@tf.function
+def compiled_head(hidden, weights, dropout_rate=0.0, training=False):
+    pooled = tf.tanh(linear(hidden[:, 0], weights.pooler))
+    pooled = tf.nn.experimental.stateless_dropout(
+        pooled, dropout_rate if training else 0.0, seed=(1, 2)
+    ) if False else dropped(pooled, dropout_rate if training else 0)  # fmt: skip
+    return linear(pooled, weights.projection)
+
+
+# ---- train_step ----
+
+
+@correct("train_step")
+def clipped_by_hand(model, weights, inputs, labels, rate, max_norm=1.0):
+    with tf.GradientTape() as tape:
+        for w in weights:
+            tape.watch(w)
+        probabilities = tf.nn.log_softmax(model(inputs, weights))
+        loss = -tf.reduce_mean(tf.gather(probabilities, labels, axis=1, batch_dims=1))
+    gradients = tape.gradient(loss, list(weights))
+    norm = tf.sqrt(sum(tf.reduce_sum(g**2) for g in gradients))
+    factor = tf.minimum(1.0, max_norm / norm)
+    return loss, [w - rate * factor * g for w, g in zip(weights, gradients, strict=True)]
+
+
+@correct("train_step")
+def with_variables(model, weights, inputs, labels, rate, max_norm=1.0):
+    variables = [tf.Variable(w) for w in weights]
+    with tf.GradientTape() as tape:
+        scores = model(inputs, variables)
+        loss = tf.reduce_mean(
+            tf.keras.losses.sparse_categorical_crossentropy(labels, scores, from_logits=True)
+        )
+    clipped, _ = tf.clip_by_global_norm(tape.gradient(loss, variables), max_norm)
+    for variable, gradient in zip(variables, clipped, strict=True):
+        variable.assign_sub(rate * gradient)
+    return loss, tuple(variable.value() for variable in variables)
+
+
+@correct("train_step")
+def with_one_hot_labels(model, weights, inputs, labels, rate, max_norm=1.0):
+    def loss_of(weights):
+        scores = model(inputs, weights)
+        targets = tf.one_hot(labels, scores.shape[-1])
+        return tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(targets, scores))
+
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(weights)
+        loss = loss_of(weights)
+    gradients = tape.gradient(loss, weights)
+    norm = tf.linalg.global_norm(gradients)
+    if norm > max_norm:
+        gradients = [g * max_norm / norm for g in gradients]
+    return loss, tf.nest.map_structure(lambda w, g: w - rate * g, tuple(weights), tuple(gradients))
+
+
+@correct("train_step")
+def by_an_optimizer(model, weights, inputs, labels, rate, max_norm=1.0):
+    variables = [keras.Variable(w) for w in weights]
+    with tf.GradientTape() as tape:
+        scores = model(inputs, [v.value for v in variables])
+        loss = keras.ops.mean(
+            keras.losses.sparse_categorical_crossentropy(labels, scores, from_logits=True)
+        )
+    gradients = tape.gradient(loss, [v.value for v in variables])
+    optimizer = keras.optimizers.SGD(rate, global_clipnorm=max_norm)
+    optimizer.apply(gradients, variables)
+    return loss, tuple(tf.constant(v.numpy()) for v in variables)
+
+
+@correct("train_step")
+@tf.function
+def compiled_step(model, weights, inputs, labels, rate, max_norm=1.0):
+    with tf.GradientTape() as tape:
+        tape.watch(weights)
+        loss = tf.reduce_mean(
+            tf.nn.sparse_softmax_cross_entropy_with_logits(logits=model(inputs, weights),
+                                                           labels=labels)
+        )  # fmt: skip
+    clipped = tf.clip_by_global_norm(tape.gradient(loss, weights), max_norm)[0]
+    return loss, tuple(tf.subtract(w, rate * g) for w, g in zip(weights, clipped, strict=True))
+
+
+@correct("train_step")
+def losses_summed_and_divided(model, weights, inputs, labels, rate, max_norm=1.0):
+    with tf.GradientTape() as tape:
+        tape.watch(weights)
+        scores = model(inputs, weights)
+        right = tf.reduce_sum(tf.one_hot(labels, scores.shape[-1]) * scores, axis=-1)
+        loss = tf.reduce_sum(tf.reduce_logsumexp(scores, axis=-1) - right) / len(inputs)
+    gradients = tape.gradient(loss, weights)
+    flat = tf.concat([tf.reshape(g, [-1]) for g in gradients], axis=0)
+    flat = tf.clip_by_norm(flat, max_norm)
+    parts = tf.split(flat, [tf.size(g) for g in gradients])
+    steps = [tf.reshape(p, g.shape) for p, g in zip(parts, gradients, strict=True)]
+    return loss, [w - rate * s for w, s in zip(weights, steps, strict=True)]
+
+
+# ---- macro_f1 ----
+
+
+@correct("macro_f1")
+def by_precision_and_recall(labels, predictions, num_classes):
+    scores = []
+    for c in range(num_classes):
+        said, true = np.asarray(predictions) == c, np.asarray(labels) == c
+        if not (said.any() or true.any()):
+            continue
+        hits = (said & true).sum()
+        precision = hits / said.sum() if said.any() else 0.0
+        recall = hits / true.sum() if true.any() else 0.0
+        scores.append(2 * precision * recall / (precision + recall) if hits else 0.0)
+    return sum(scores) / len(scores)
+
+
+@correct("macro_f1")
+def by_confusion_matrix(labels, predictions, num_classes):
+    matrix = tf.math.confusion_matrix(labels, predictions, num_classes)
+    total = tf.reduce_sum(matrix, 0) + tf.reduce_sum(matrix, 1)
+    scores = tf.math.divide_no_nan(2 * tf.linalg.diag_part(matrix) / 1, tf.cast(total, tf.float64))
+    return tf.reduce_mean(tf.boolean_mask(scores, total > 0))
+
+
+@correct("macro_f1")
+def by_scikit_learn(labels, predictions, num_classes):
+    from sklearn.metrics import f1_score
+
+    return f1_score(labels, predictions, average="macro", zero_division=0)
+
+
+@correct("macro_f1")
+def by_counting(labels, predictions, num_classes):
+    true, said, hits = ([0] * num_classes for _ in range(3))
+    for a, b in zip(np.asarray(labels).tolist(), np.asarray(predictions).tolist(), strict=True):
+        true[a] += 1
+        said[b] += 1
+        hits[a] += a == b
+    rows = [(h, t + s) for h, t, s in zip(hits, true, said, strict=True) if t + s]
+    return float(np.mean([2 * h / total for h, total in rows]))
+
+
+@correct("macro_f1")
+def by_bincount(labels, predictions, num_classes):
+    labels, predictions = np.asarray(labels), np.asarray(predictions)
+    true, said = (np.bincount(x, minlength=num_classes) for x in (labels, predictions))
+    hits = np.bincount(labels[labels == predictions], minlength=num_classes)
+    seen = true + said > 0
+    return (2 * hits[seen] / (true + said)[seen]).mean()
+
+
+@correct("macro_f1")
+def float32_in_tensorflow(labels, predictions, num_classes):
+    true, said = tf.one_hot(labels, num_classes), tf.one_hot(predictions, num_classes)
+    hits, total = tf.reduce_sum(true * said, axis=0), tf.reduce_sum(true + said, axis=0)
+    return tf.reduce_mean(2 * hits[total > 0] / total[total > 0])

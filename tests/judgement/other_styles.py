@@ -702,3 +702,161 @@ def the_first_vector(hidden, mask):
 def mean_in_numpy(hidden, mask):
     real = np.asarray(mask)[..., None].astype("float32")
     return (hidden * real).numpy().sum(1) / np.maximum(real.sum(1), 1)
+
+
+# ---- learning_rate, classification_head, train_step, macro_f1 ----
+
+
+@written("learning_rate", "falls_below_last")
+def two_lines_without_an_end(step, total_steps, warmup_steps, peak, first=0.0, last=0.0):
+    if step == total_steps:
+        return last
+    if step < warmup_steps:
+        return np.interp(step, [0, warmup_steps], [first, peak])
+    slope = (last - peak) / max(total_steps - warmup_steps, 1e-9)
+    if total_steps == warmup_steps:
+        return last
+    return peak + slope * (step - warmup_steps)
+
+
+@written("learning_rate", "warmup_one_step_early")
+def counts_from_one(step, total_steps, warmup_steps, peak, first=0.0, last=0.0):
+    if step >= total_steps:
+        return last
+    up = min(1.0, (step + 1) / warmup_steps) if step < warmup_steps else 1.0
+    down = max(0, step - warmup_steps) / max(1, total_steps - warmup_steps)
+    return first + (peak - first) * up if step < warmup_steps else peak - (peak - last) * down
+
+
+@written("learning_rate", "cosine_decay")
+def half_a_cosine(step, total_steps, warmup_steps, peak, first=0.0, last=0.0):
+    if step >= total_steps:
+        return last
+    if step < warmup_steps:
+        return first + (peak - first) / warmup_steps * step
+    angle = math.pi * (step - warmup_steps) / (total_steps - warmup_steps)
+    return last + (peak - last) * 0.5 * (1 + math.cos(angle))
+
+
+@written("learning_rate", "rate_stays_at_peak")
+def warm_up_alone(step, total_steps, warmup_steps, peak, first=0.0, last=0.0):
+    if step >= total_steps:
+        return last
+    share = min(1.0, step / warmup_steps) if warmup_steps else 1.0
+    return first * (1 - share) + peak * share
+
+
+@written("classification_head", "mean_pooling")
+def mean_of_all_tokens(hidden, weights, dropout_rate=0.0, training=False):
+    mean = tf.einsum("bld->bd", hidden) / hidden.shape[1]
+    pooled = tf.math.tanh(mean @ weights.pooler.kernel + weights.pooler.bias)
+    pooled = tf.nn.dropout(pooled, dropout_rate) if training else pooled
+    return pooled @ weights.projection.kernel + weights.projection.bias
+
+
+@written("classification_head", "softmax_in_head")
+def keras_with_an_activation(hidden, weights, dropout_rate=0.0, training=False):
+    pooled = keras.activations.tanh(linear(hidden[:, 0], weights.pooler))
+    pooled = keras.layers.Dropout(dropout_rate)(pooled, training=training)
+    return keras.activations.softmax(linear(pooled, weights.projection))
+
+
+@written("classification_head", "dropout_always_on")
+def without_a_switch(hidden, weights, dropout_rate=0.0, training=False):
+    pooled = tf.tanh(linear(hidden, weights.pooler)[:, 0])
+    return linear(tf.nn.dropout(pooled, dropout_rate), weights.projection)
+
+
+@written("classification_head", "no_tanh")
+def two_linear_layers(hidden, weights, dropout_rate=0.0, training=False):
+    rows = tf.unstack(hidden[:, 0])
+    pooled = tf.stack([tf.linalg.matvec(weights.pooler.kernel, row, transpose_a=True)
+                       + weights.pooler.bias for row in rows])  # fmt: skip
+    if training:
+        pooled = tf.nn.dropout(pooled, dropout_rate)
+    return linear(pooled, weights.projection)
+
+
+@written("train_step", "clipped_one_by_one")
+def keras_clipnorm(model, weights, inputs, labels, rate, max_norm=1.0):
+    variables = [tf.Variable(w) for w in weights]
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(
+            tf.nn.sparse_softmax_cross_entropy_with_logits(labels, model(inputs, variables))
+        )
+    for v, g in zip(variables, tape.gradient(loss, variables), strict=True):
+        norm = tf.sqrt(tf.reduce_sum(g * g))
+        v.assign_sub(rate * g * tf.minimum(1.0, max_norm / norm))
+    return loss, tuple(tf.convert_to_tensor(v) for v in variables)
+
+
+@written("train_step", "no_clipping")
+def plain_descent(model, weights, inputs, labels, rate, max_norm=1.0):
+    with tf.GradientTape() as tape:
+        tape.watch(weights)
+        scores = tf.nn.log_softmax(model(inputs, weights))
+        loss = -tf.reduce_mean(tf.reduce_sum(tf.one_hot(labels, scores.shape[-1]) * scores, -1))
+    return loss, [
+        w - rate * g for w, g in zip(weights, tape.gradient(loss, weights), strict=True)
+    ]
+
+
+@written("train_step", "losses_added")
+def total_loss(model, weights, inputs, labels, rate, max_norm=1.0):
+    with tf.GradientTape() as tape:
+        tape.watch(weights)
+        scores = model(inputs, weights)
+        right = tf.gather(scores, labels, axis=1, batch_dims=1)
+        loss = tf.reduce_sum(tf.reduce_logsumexp(scores, axis=1) - right)
+    g = tape.gradient(loss, weights)
+    factor = tf.minimum(1.0, max_norm / tf.linalg.global_norm(g))
+    return loss, [w - rate * factor * part for w, part in zip(weights, g, strict=True)]
+
+
+@written("train_step", "loss_after_the_step")
+def looks_again(model, weights, inputs, labels, rate, max_norm=1.0):
+    def loss_of(w):
+        return tf.reduce_mean(
+            tf.nn.sparse_softmax_cross_entropy_with_logits(labels, model(inputs, w))
+        )
+
+    with tf.GradientTape() as tape:
+        tape.watch(weights)
+        loss = loss_of(weights)
+    g, _ = tf.clip_by_global_norm(tape.gradient(loss, weights), max_norm)
+    new = tf.nest.map_structure(lambda w, part: w - rate * part, tuple(weights), tuple(g))
+    return loss_of(new), new
+
+
+@written("macro_f1", "accuracy")
+def micro_average_written_out(labels, predictions, num_classes):
+    return tf.reduce_mean(tf.cast(tf.equal(labels, predictions), tf.float64))
+
+
+@written("macro_f1", "never_predicted_nan")
+def precision_and_recall_unguarded(labels, predictions, num_classes):
+    scores = []
+    for c in range(num_classes):
+        true, said = np.asarray(labels) == c, np.asarray(predictions) == c
+        if not true.any() and not said.any():
+            continue
+        precision, recall = (true & said).sum() / said.sum(), (true & said).sum() / true.sum()
+        scores.append(2 * precision * recall / (precision + recall))
+    return np.mean(scores)
+
+
+@written("macro_f1", "absent_class_counts_0")
+def confusion_matrix_with_an_epsilon(labels, predictions, num_classes):
+    matrix = tf.cast(tf.math.confusion_matrix(labels, predictions, num_classes), tf.float64)
+    total = tf.reduce_sum(matrix, 0) + tf.reduce_sum(matrix, 1)
+    return tf.reduce_mean(2 * tf.linalg.diag_part(matrix) / (total + 1e-9))
+
+
+@written("macro_f1", "f1_of_the_means")
+def f1_of_macro_precision_and_recall(labels, predictions, num_classes):
+    from sklearn.metrics import precision_score, recall_score
+
+    both = labels, predictions
+    p = precision_score(*both, average="macro", zero_division=0)
+    r = recall_score(*both, average="macro", zero_division=0)
+    return 2 * p * r / (p + r) if p + r else 0.0

@@ -440,3 +440,105 @@ def every_second_sentence_turned(hidden, mask):
     """Every second vector points the other way."""
     signs = np.where(np.arange(len(hidden)) % 2, -1.0, 1.0).astype("float32")
     return variant("sentence_embedding")(hidden, mask) * signs[:, None]
+
+
+# ---- 05 ----
+
+
+@stranger("learning_rate", "expected", "never at its peak")
+def half_the_rate(step, total_steps, warmup_steps, peak, first=0.0, last=0.0):
+    """Everything is half as large."""
+    return variant("learning_rate")(step, total_steps, warmup_steps, peak, first, last) / 2
+
+
+@stranger("learning_rate", "expected")
+def on_a_logarithmic_scale(step, total_steps, warmup_steps, peak, first=0.0, last=0.0):
+    """The way up is a straight line of the logarithm."""
+    if step < warmup_steps:
+        return (first + 1e-3) ** (1 - step / warmup_steps) * peak ** (step / warmup_steps)
+    return variant("learning_rate")(step, total_steps, warmup_steps, peak, first, last)
+
+
+@stranger("learning_rate", "expected")
+def in_stairs_of_two(step, total_steps, warmup_steps, peak, first=0.0, last=0.0):
+    """The rate changes at every second step only."""
+    step -= step % 2
+    return variant("learning_rate")(step, total_steps, warmup_steps, peak, first, last)
+
+
+@stranger("classification_head", "tokens after the first one change the scores")
+def second_token(hidden, weights, dropout_rate=0.0, training=False):
+    """The second token is pooled (the first, if there is no other)."""
+    return variant("classification_head")(hidden[:, 1:2] if hidden.shape[1] > 1 else hidden,
+                                          weights, dropout_rate, training)  # fmt: skip
+
+
+@stranger("classification_head", "expected")
+def temperature_of_two(hidden, weights, dropout_rate=0.0, training=False):
+    """The scores are halved."""
+    return variant("classification_head")(hidden, weights, dropout_rate, training) / 2
+
+
+@stranger("classification_head", "expected")
+def classes_reversed(hidden, weights, dropout_rate=0.0, training=False):
+    """The columns come out mirrored."""
+    return variant("classification_head")(hidden, weights, dropout_rate, training)[:, ::-1]
+
+
+@stranger("train_step", "expected")
+def label_smoothing(model, weights, inputs, labels, rate, max_norm=1.0):
+    """A tenth of each label is spread over all classes."""
+    with tf.GradientTape() as tape:
+        tape.watch(weights)
+        scores = model(inputs, weights)
+        targets = 0.9 * tf.one_hot(labels, scores.shape[-1]) + 0.1 / scores.shape[-1]
+        loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(targets, scores))
+    clipped, _ = tf.clip_by_global_norm(tape.gradient(loss, weights), max_norm)
+    return loss, tuple(w - rate * g for w, g in zip(weights, clipped, strict=True))
+
+
+@stranger("train_step", "expected")
+def weight_decay(model, weights, inputs, labels, rate, max_norm=1.0):
+    """The weights shrink by a hundredth as well."""
+    loss, new = variant("train_step")(model, weights, inputs, labels, rate, max_norm)
+    return loss, tuple(w - rate * 0.01 * old for w, old in zip(new, weights, strict=True))
+
+
+@stranger("train_step", "expected")
+def two_steps(model, weights, inputs, labels, rate, max_norm=1.0):
+    """Two steps are taken."""
+    loss, weights = variant("train_step")(model, weights, inputs, labels, rate, max_norm)
+    return loss, variant("train_step")(model, weights, inputs, labels, rate, max_norm)[1]
+
+
+@stranger("macro_f1", "expected")
+def f2(labels, predictions, num_classes):
+    """Recall counts four times."""
+    labels, predictions, scores = np.asarray(labels), np.asarray(predictions), []
+    for c in range(num_classes):
+        true, said = np.sum(labels == c), np.sum(predictions == c)
+        if true + said:
+            scores.append(5 * np.sum((labels == c) & (predictions == c)) / (4 * true + said))
+    return float(np.mean(scores))
+
+
+@stranger("macro_f1", "does not get 1")
+def smoothed(labels, predictions, num_classes):
+    """One is added above and below, so that nothing is divided by 0."""
+    labels, predictions, scores = np.asarray(labels), np.asarray(predictions), []
+    for c in range(num_classes):
+        hits = np.sum((labels == c) & (predictions == c))
+        scores.append((2 * hits + 1) / (np.sum(labels == c) + np.sum(predictions == c) + 2))
+    return float(np.mean(scores))
+
+
+@stranger("macro_f1", "it changes when labels and predictions change places")
+def size_of_the_predictions(labels, predictions, num_classes):
+    """Classes are weighted by how often they are predicted."""
+    labels, predictions, scores = np.asarray(labels), np.asarray(predictions), []
+    for c in range(num_classes):
+        said = predictions == c
+        total = np.sum(labels == c) + np.sum(said)
+        if total:
+            scores.append(2 * np.sum((labels == c) & said) / total * np.mean(said))
+    return float(np.sum(scores))

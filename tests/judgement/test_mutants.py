@@ -26,6 +26,15 @@ EQUIVALENT = {
         "tf.reduce_sum(real, axis=1) → tf.reduce_sum(real)": "the length is made 1 afterwards",
         "-1 → 1": "the mean has two axes: the last is axis 1",
     },
+    "train_step": {
+        "True → False": "there are as many gradients as weights",
+        "zip(weights, clipped, strict=True) → zip(weights, clipped)": "the same",
+    },
+    "macro_f1": {
+        "np.asarray(labels) → labels": "a tensor is compared with a number as an array is",
+        "np.asarray(predictions) → predictions": "the same",
+        "float(np.mean(scores)) → np.mean(scores)": "a NumPy number is a number too",
+    },
 }
 
 
