@@ -17,9 +17,19 @@ SECTIONS = (
     "What must not be said",
     "Follow-ups",
     "Rubric",
+    "Quiz",  # may be missing
     "Proof",  # may be missing: not every claim can be settled by code
     "Where the course shows it",
 )
+
+
+class Choice(NamedTuple):
+    """One choice of a quiz item, and why it is right or not."""
+
+    letter: str
+    text: str
+    right: bool
+    reason: str
 
 
 class Question(NamedTuple):
@@ -56,6 +66,16 @@ class Question(NamedTuple):
     def follow_ups(self) -> list[str]:
         """Ids of the questions that an interviewer asks next."""
         return re.findall(r"^- \[(\w+)\]", self.sections["Follow-ups"], re.M)
+
+    @property
+    def quiz(self) -> tuple[str, list[Choice]] | None:
+        """A multiple-choice item, its question and its choices; None if there is none."""
+        if "Quiz" not in self.sections:
+            return None
+        asked, _, listed = self.sections["Quiz"].partition("\n- ")
+        parts = (re.fullmatch(r"(\w)\) (.+) — (Yes|No): (.+)", b) for b in bullets("- " + listed))
+        choices = [Choice(p[1], p[2], p[3] == "Yes", p[4]) for p in parts if p]
+        return " ".join(asked.split()), choices
 
     @property
     def proof(self) -> str:

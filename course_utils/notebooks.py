@@ -14,7 +14,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from course_utils import attempt as attempts
-from course_utils import weights
+from course_utils import history, weights
 from course_utils.answers import Answer, answers
 from course_utils.checking import Examination, examine
 from course_utils.exercise import Case, exercises, find, variant
@@ -95,7 +95,8 @@ def notebook_files(folder: Path) -> dict[str, Path]:
 def kernel_environment() -> dict[str, str]:
     """Environment variables for a kernel that the course starts: the course can be imported.
 
-    Nothing that changes what cells print, and nothing from a pytest that is running already.
+    Nothing that changes what cells print, nothing from a pytest that is running already, and no
+    trace in the history of what the learner has practised.
     """
     kept = {
         name: value
@@ -103,7 +104,7 @@ def kernel_environment() -> dict[str, str]:
         if not name.startswith("PYTEST") and name not in ("MPLBACKEND", "NBGRADER_EXECUTION")
     }
     paths = [str(NOTEBOOKS.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**kept, "PYTHONPATH": os.pathsep.join(paths)}
+    return {**kept, "PYTHONPATH": os.pathsep.join(paths), history.VARIABLE: "off"}
 
 
 # ---- a learner's saved answers ----
@@ -126,14 +127,15 @@ def _saved(name: str, folder: Path) -> tuple[str, Answer]:
         module = find(name).module
         file = notebook_files(folder).get(module)
         if file is None:
-            return _usual_name(module), Answer(name)
+            return usual_name(module), Answer(name)
         here = [e.name for e in exercises().values() if e.module == module]
         return file.name, answers(read(file), here)[name]
     except (KeyError, UnusableNotebook):
         return f"the notebook of {name}", Answer(name)
 
 
-def _usual_name(module: str) -> str:
+def usual_name(module: str) -> str:
+    """The file name under which the course ships the notebook of an exercise module."""
     found = sorted((NOTEBOOKS / "source").glob(f"[0-9]*_{module}.md"))
     return f"{found[0].stem if found else module}.ipynb"
 

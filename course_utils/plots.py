@@ -177,6 +177,18 @@ def similarity(
     _show()
 
 
+def known_by_topic(topics: Mapping[str, float | None]) -> None:
+    """A bar for each topic: the share that is known, from 0 to 1; None draws an empty place."""
+    names = list(topics)[::-1]
+    _, axes = plt.subplots(figsize=(6, 0.3 * len(names) + 0.8))
+    axes.barh(names, [topics[name] or 0.0 for name in names])
+    for row, name in enumerate(names):
+        if topics[name] is None:
+            axes.text(0.01, row, "not seen yet", va="center", color="gray")
+    axes.set(xlim=(0, 1), xlabel="known the last time")
+    _show()
+
+
 def _map(
     ax: Axes,
     matrix: np.ndarray,

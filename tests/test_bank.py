@@ -69,7 +69,7 @@ def test_form(path):
     assert date.fromisoformat(question.reviewed) <= date.today()
     assert f"\n# {question.question}\n" in path.read_text(encoding="utf-8")
     assert [name for name in SECTIONS if name in question.sections] == list(question.sections)
-    assert set(SECTIONS) - set(question.sections) <= {"Proof"}
+    assert set(SECTIONS) - set(question.sections) <= {"Quiz", "Proof"}
     assert all(question.sections.values()), "an empty section"
     assert 25 <= len(question.sections["In 30 seconds"].split()) <= 90
     assert 100 <= len(question.sections["In two minutes"].split()) <= 400
@@ -78,6 +78,28 @@ def test_form(path):
     assert all(re.match(r"“.+?”", claim) for claim in question.not_to_say)
     assert question.proof or question.sources, "neither a proof nor a source"
     assert all(re.search(r"\d{4}", source) for source in question.sources), "a source has a year"
+
+
+def test_at_least_60_quiz_items() -> None:
+    items = [question.quiz for question in questions().values() if question.quiz]
+    assert len(items) >= 60
+    places = [choice.letter for _, choices in items for choice in choices if choice.right]
+    assert all(places.count(letter) < len(items) / 2 for letter in "abcd"), "guess one letter"
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_quiz(path):
+    question = by_path[path]
+    if question.quiz:
+        asked, choices = question.quiz
+        assert asked and len(choices) == question.sections["Quiz"].count("\n- ")
+        assert "".join(choice.letter for choice in choices) in ("abc", "abcd")
+        assert sum(choice.right for choice in choices) == 1
+        longest = max(choices, key=lambda choice: len(choice.text))
+        shortest = min(choices, key=lambda choice: len(choice.text))
+        assert not (longest.right and len(longest.text) > 2 * len(shortest.text) + 20), (
+            "the longest choice gives it away"
+        )
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
