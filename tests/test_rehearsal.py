@@ -11,12 +11,24 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import tensorflow as tf
 from fsrs import Rating
+from ipywidgets import Checkbox, RadioButtons
 
 from course_utils import check, history, plots
 from course_utils.bank import questions
 from course_utils.exercise import exercises, variant
 from course_utils.history import History, HistoryError, export_history, import_history
-from course_utils.rehearsal import answer, ask, cards, draw, mock, quiz, report, reveal, tick
+from course_utils.rehearsal import (
+    answer,
+    ask,
+    cards,
+    draw,
+    mock,
+    quiz,
+    report,
+    reveal,
+    tick,
+    widgets,
+)
 from course_utils.rehearsal.mock import FOLLOW_UP, ROUNDS, minutes_of_exercises, plan
 from course_utils.rehearsal.report import weak_spots
 
@@ -259,6 +271,74 @@ def test_an_interview_from_first_question_to_report(own, capsys):
 def test_an_interview_of_an_odd_length_is_refused(capsys):
     assert mock(7) is None
     assert "20, 45, 60" in capsys.readouterr().out
+
+
+# ---- widgets ----
+
+
+def parts(widget) -> list:
+    """The widget and everything in it."""
+    return [widget, *(part for child in getattr(widget, "children", ()) for part in parts(child))]
+
+
+def click(widget, name: str) -> None:
+    (button,) = (p for p in parts(widget) if getattr(p, "description", "") == name)
+    assert not button.disabled
+    button.click()
+
+
+def text_of(widget) -> str:
+    return " ".join(str(getattr(part, "value", "")) for part in parts(widget))
+
+
+def test_flash_cards_with_buttons(own):
+    app = widgets.flash_cards()
+    first = next(name for name in questions() if f"{name} ·" in text_of(app))
+    click(app, "Reveal")
+    boxes = [part for part in parts(app) if isinstance(part, Checkbox)]
+    assert len(boxes) == len(questions()[first].rubric) + len(questions()[first].not_to_say)
+    boxes[0].value = boxes[1].value = True
+    click(app, "Rate, and next")
+    (event,) = own.events("card")
+    assert event["card"] == first and event["share"] == round(2 / len(questions()[first].rubric), 2)
+    assert f"{first} ·" not in text_of(app) and "comes back" in text_of(app)
+
+
+def test_flash_cards_filtered_by_topic(own):
+    app = widgets.flash_cards()
+    topic = next(part for part in parts(app) if getattr(part, "description", "") == "topic")
+    topic.value = "masks"
+    assert "· masks ·" in text_of(app)
+    asked = next(part for part in parts(app) if getattr(part, "description", "") == "asked by")
+    asked.value = 24
+    assert "No card fits" in text_of(app)
+
+
+def test_quiz_with_buttons(own):
+    app = widgets.quiz_cards()
+    choices = next(part for part in parts(app) if isinstance(part, RadioButtons))
+    click(app, "Check")
+    assert own.events() == [], "nothing was chosen"
+    choices.value = "a"
+    click(app, "Check")
+    assert len(own.events("quiz")) == 1 and "right" in text_of(app).lower()
+    click(app, "Next")
+    assert choices.value is None
+
+
+def test_a_mock_interview_with_buttons(own):
+    app = widgets.mock_interview()
+    click(app, "Begin")
+    for _ in range(20):
+        if "Mock interview of 20 minutes" in text_of(app):
+            break
+        if "concept" in text_of(app) or "follow-up" in text_of(app):
+            click(app, "Reveal")
+            click(app, "Rate, and next")
+        else:
+            click(app, "Skip")
+    assert "Mock interview of 20 minutes" in text_of(app)
+    assert own.events("mock")
 
 
 # ---- weak spots ----

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -50,24 +51,29 @@ def reveal(name: str) -> None:
 def tick(name: str, said: Sequence[int] = (), wrong: Sequence[int] = ()) -> None:
     """Record which points of the rubric you made and which false claims; print what follows."""
     card = _find(name)
-    if card is None:
-        return
-    if problem := unusable(card, said, wrong):
-        print(problem)
-        return
-    share, event_time = len(set(said)) / len(card.rubric), datetime.now(UTC)
-    given = rating(share, len(set(wrong)))
+    if card is not None:
+        print(unusable(card, said, wrong) or record(card, set(said), set(wrong)))
+
+
+def record(card: Question, said: set[int], wrong: set[int]) -> str:
+    """Add a review to the history; the rating, and when the card comes back, as text."""
+    share, now = len(said) / len(card.rubric), datetime.now(UTC)
+    given = rating(share, len(wrong))
     history().add(
-        "card", event_time, card=card.id, rating=given.name, share=round(share, 2),
-        wrong=sorted(set(wrong)),
-    )  # fmt: skip
-    due = schedule(history().events("card"))[card.id].due
-    false = f", {count(set(wrong), 'false claim')}" if wrong else ""
-    print(f"{len(set(said))} of {count(card.rubric, 'point')}{false}: {given.name.lower()}.")
-    print(f"This card comes back {_when(due - event_time)}.")
-    if len(set(said)) < len(card.rubric):
-        shown = card.sections["Where the course shows it"].split("](", 1)[0].lstrip("- [")
-        print(f"To read again: {shown}, and course_utils/questions/{card.path.name}")
+        "card", now, card=card.id, rating=given.name, share=round(share, 2), wrong=sorted(wrong)
+    )
+    wait = schedule(history().events("card"))[card.id].due - now
+    false = f", {count(wrong, 'false claim')}" if wrong else ""
+    lines = [
+        f"{len(said)} of {count(card.rubric, 'point')}{false}: {given.name.lower()}.",
+        f"This card comes back {_when(wait)}.",
+    ]
+    if given is not Rating.Easy:
+        shown = re.match(r"- \[(\w+)\]\(.+?\): (.+)", card.sections["Where the course shows it"])
+        lines.append(
+            f"To read again: {shown[1]}, “{shown[2]}”; course_utils/questions/{card.path.name}"
+        )
+    return "\n".join(lines)
 
 
 def rating(share: float, false_claims: int) -> Rating:
@@ -83,8 +89,7 @@ def schedule(reviews: Iterable[Event]) -> dict[str, Card]:
     """The state of every card that was reviewed, by id: its due time above all."""
     cards: dict[str, Card] = {}
     for event in reviews:
-        moment = datetime.fromisoformat(event["at"])
-        # Within a sitting the clock may go back a little (another machine's events).
+        moment = datetime.fromisoformat(event["at"]).astimezone(UTC)
         card = cards.get(event["card"]) or Card(card_id=len(cards) + 1, due=moment)
         given = Rating[event["rating"]]
         cards[event["card"]], _ = SCHEDULER.review_card(card, given, moment)

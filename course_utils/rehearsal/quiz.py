@@ -29,16 +29,22 @@ def answer(name: str, letter: str) -> None:
     if item is None:
         print(f"There is no quiz item {name!r}. ask() prints one with its id.")
         return
-    _, choices = item.quiz
-    letters = [choice.letter for choice in choices]
+    letters = [choice.letter for choice in item.quiz[1]]
     if letter not in letters:
         print(f"{name} has the choices {', '.join(letters)}.")
         return
+    print(record(item, letter))
+
+
+def record(item: Question, letter: str) -> str:
+    """Add an answer to the history; the verdict and the reason for every choice, as text."""
+    _, choices = item.quiz
     right = next(choice.letter for choice in choices if choice.right)
     history().add("quiz", card=item.id, choice=letter, right=letter == right)
-    print("Right." if letter == right else f"No: {right} is right.")
-    for choice in choices:
-        print(wrapped(f"{choice.letter}) {choice.text}: {choice.reason}", "   "))
+    lines = ["Right." if letter == right else f"No: {right} is right."]
+    return "\n".join(
+        [*lines, *(wrapped(f"{c.letter}) {c.text} {c.reason}", "   ") for c in choices)]
+    )
 
 
 def with_quiz(topic: str | None = None) -> list[Question]:
