@@ -1,4 +1,4 @@
-"""The learner's five verbs: check, hint, solution, use, progress.
+"""The learner's verbs: check, hint, solution, specimen, use, progress.
 
 Importing this package costs next to nothing: TensorFlow is loaded only when a verb needs it.
 """
@@ -20,10 +20,11 @@ _VERBS = {
     "check": "checking",
     "hint": "checking",
     "solution": "checking",
+    "specimen": "checking",
     "use": "checking",
     "progress": "notebooks",
 }
-__all__ = ["check", "hint", "progress", "solution", "use"]
+__all__ = ["check", "hint", "progress", "solution", "specimen", "use"]
 
 
 def __getattr__(name: str):

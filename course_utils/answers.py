@@ -18,7 +18,7 @@ from typing import NamedTuple
 from nbformat import NotebookNode
 
 from course_utils import __all__ as VERBS
-from course_utils.exercise import exercises
+from course_utils.exercise import exercises, stub
 
 # nbval would obey these comments in a learner's code.
 _ORDERS_TO_NBVAL = re.compile(r"#\s*(PYTEST_VALIDATE_IGNORE_OUTPUT|NBVAL_\w+)")
@@ -188,13 +188,20 @@ def _is_use(node: ast.stmt) -> bool:
 
 
 def _is_stub(node: ast.stmt, name: str) -> bool:
-    """Nothing was written: the body, without the docstring, only raises NotImplementedError."""
+    """Nothing was written: it only raises NotImplementedError, or is a specimen's broken code."""
     if not (isinstance(node, ast.FunctionDef) and node.name == name):
         return False
-    body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+    body = _body(node)
+    if list(map(ast.dump, body)) == list(map(ast.dump, _body(ast.parse(stub(name)).body[0]))):
+        return True
     return len(body) == 1 and isinstance(body[0], ast.Raise) and "NotImplementedError" in {
         part.id for part in ast.walk(body[0]) if isinstance(part, ast.Name)
     }
+
+
+def _body(function: ast.FunctionDef) -> list[ast.stmt]:
+    """The statements of a function without its docstring."""
+    return function.body[ast.get_docstring(function) is not None :]
 
 
 def _answer(name: str, parts: list[Statement | Broken], here: Collection[str]) -> Answer:

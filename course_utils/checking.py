@@ -1,7 +1,8 @@
-"""The learner's verbs check, hint, solution and use, and the judgement behind them, examine."""
+"""The learner's verbs check, hint, solution, specimen and use, and the judgement, examine."""
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
 import sys
@@ -28,9 +29,11 @@ from course_utils.exercise import (
     exercises,
     find,
     source,
+    starting_mistakes,
     variant,
 )
 from course_utils.first_look import rules_out
+from course_utils.history import history
 
 WIDTH = 88
 NUMPY_REMARK = (
@@ -66,7 +69,23 @@ def check(fn: Callable) -> float | None:
         return None
     examination = examine(fn, _bound_to(fn, sys._getframe(1).f_globals))
     print("\n".join(examination.lines))
+    _remember(examination)
     return float(examination.state == "passed") if "NBGRADER_EXECUTION" in os.environ else None
+
+
+def _remember(examination: Examination) -> None:
+    """Note what was judged, for the report of weak spots; the same once more says nothing new."""
+    if examination.state == "not started":
+        return
+    judged = {
+        "exercise": examination.exercise,
+        "state": examination.state,
+        "mistakes": list(examination.mistakes),
+    }
+    with contextlib.suppress(Exception):  # a full disk must not stand between learner and verdict
+        earlier = [e for e in history().events("check") if e["exercise"] == examination.exercise]
+        if not earlier or any(earlier[-1][field] != value for field, value in judged.items()):
+            history().add("check", **judged)
 
 
 def use(fn: Callable | str) -> Callable:
@@ -140,6 +159,14 @@ def solution(name: str) -> None:
     """Print the reference solution of an exercise."""
     name = _as_name(name)
     print(source(name) if name in exercises() else _no_such(name))
+
+
+def specimen(name: str) -> Callable:
+    """The broken function that the learner starts from; KeyError if `name` is no specimen."""
+    mistakes = starting_mistakes(name)
+    if not mistakes:
+        raise KeyError(f"{name!r} is no specimen: you write it from nothing")
+    return variant(name, *mistakes)
 
 
 def _as_name(name: str | Callable) -> str:
@@ -273,6 +300,8 @@ def _judge(fn: Callable, exercise: Exercise, outcomes: list[Outcome]) -> Examina
         for alternative in exercise.alternatives:
             if all(_fits(exercise, i, outcome, alternative) for i, outcome in enumerate(outcomes)):
                 return _passed(fn, exercise, alternative)
+    if _is_as_at_the_start(exercise, outcomes):
+        return _not_repaired(fn, exercise, sum(verdicts))
     passed, total = sum(verdicts), len(exercise.cases)
     mistakes, partly = explain(exercise, outcomes)
     crashed = next((i for i, outcome in enumerate(outcomes) if outcome.error is not None), None)
@@ -286,6 +315,20 @@ def _judge(fn: Callable, exercise: Exercise, outcomes: list[Outcome]) -> Examina
     elif state == "wrong":
         lines += _unknown_lines(exercise, fn, outcomes, verdicts)
     return Examination(exercise.name, state, passed, total, mistakes, lines=tuple(lines))
+
+
+def _is_as_at_the_start(exercise: Exercise, outcomes: list[Outcome]) -> bool:
+    """Does it do what the specimen's broken code does? A print put in is no repair."""
+    start = starting_mistakes(exercise.name)
+    return bool(start) and all(_fits(exercise, i, o, *start) for i, o in enumerate(outcomes))
+
+
+def _not_repaired(fn: Callable, exercise: Exercise, passed: int) -> Examination:
+    """What can be seen, and not why: to find that is the exercise."""
+    total = len(exercise.cases)
+    lines = [f"⏳ {exercise.name}: not repaired yet, {passed} of {total} cases are right."]
+    lines += [*_symptoms(exercise, fn), f"   First hint: hint({exercise.name!r})"]
+    return Examination(exercise.name, "not started", passed, total, lines=tuple(lines))
 
 
 def _passed(fn: Callable, exercise: Exercise, alternative: Alternative | None) -> Examination:
@@ -380,15 +423,16 @@ def _wrapped(first: str, text: str) -> str:
 def explain(exercise: Exercise, outcomes: list[Outcome]) -> tuple[tuple[str, ...], bool]:
     """Names of the mistakes that explain every outcome, and whether there is one more unnamed.
 
-    One mistake is tried before two at once. If several explanations of the same size fit, only
-    what all of them share is named: a wrong name is worse than none.
+    One mistake is tried before two at once, and first of all what a specimen held at the start. If
+    several explanations of the same size fit, only what all of them share is named: a wrong name
+    is worse than none.
     """
     if outcomes[0].error is not None or not attempts.is_numbers(outcomes[0].value):
         return (), False
-    for size in (1, 2):
+    for size, explanations in _explanations(exercise):
         fitting = [
             {m.name for m in mistakes}
-            for mistakes in _combinations(exercise, size)
+            for mistakes in explanations
             if _explains(exercise, outcomes, mistakes)
         ]
         if fitting:
@@ -397,6 +441,20 @@ def explain(exercise: Exercise, outcomes: list[Outcome]) -> tuple[tuple[str, ...
             names = tuple(name for name in known if name in shared)
             return names, 0 < len(names) < size
     return (), False
+
+
+def _explanations(
+    exercise: Exercise,
+) -> Iterator[tuple[int, Iterator[tuple[Mistake, ...]]]]:
+    """What is looked for, in this order: each time a number of mistakes, and all sets of so many.
+
+    A specimen may still hold any part of what it held at the start.
+    """
+    start = starting_mistakes(exercise.name)
+    for size in range(1, len(start)):
+        yield size, combinations(start, size)
+    for size in (1, 2):
+        yield size, _combinations(exercise, size)
 
 
 def _combinations(exercise: Exercise, size: int) -> Iterator[tuple[Mistake, ...]]:

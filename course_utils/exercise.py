@@ -112,6 +112,8 @@ class Exercise:
     `inherits` names exercises whose mistakes can also be made inside this one, `not_inherited`
     those that cannot be seen there, or stop every call;
     `pairs_with_inherited` says whether two of them at once are looked for.
+    `broken` makes it a specimen: the learner starts from the reference with these mistakes of its
+    own in it, by name in the order of the catalogue, and repairs it.
     """
 
     reference: FunctionType
@@ -126,6 +128,7 @@ class Exercise:
     inherits: tuple[str, ...] = ()
     not_inherited: tuple[str, ...] = ()
     pairs_with_inherited: bool = False
+    broken: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -171,8 +174,18 @@ def split_source(name: str) -> tuple[str, str]:
 
 
 def stub(name: str) -> str:
-    """What the learner starts from: signature, docstring, and a body that only raises."""
+    """What the learner starts from: a body that only raises, or the broken one of a specimen."""
+    mistakes = starting_mistakes(name)
+    if mistakes:
+        return _edited(name, edits_of(name, *mistakes)[name])
     return f"{split_source(name)[0]}    {NOT_WRITTEN}\n"
+
+
+@cache
+def starting_mistakes(name: str) -> tuple[Mistake, ...]:
+    """The mistakes that a specimen holds at the start; none if the learner starts from nothing."""
+    own = {mistake.name: mistake for mistake in reversed(find(name).mistakes)}
+    return tuple(own[mistake] for mistake in find(name).broken)
 
 
 @cache
@@ -244,9 +257,15 @@ def _shared_names() -> Mapping[str, Any]:
 @cache
 def _compiled(function: str, edits: tuple[tuple[str, str], ...]):
     """Code that defines the reference `function` with its body changed by these edits."""
+    text = "from __future__ import annotations\n" + _edited(function, edits)
+    return compile(text, f"<{function}>", "exec")
+
+
+def _edited(function: str, edits: tuple[tuple[str, str], ...]) -> str:
+    """The source of the reference `function` with its body changed by these edits."""
     head, body = split_source(function)
     for old, new in edits:
         if body.count(old) != 1:
             raise NotApplicable(f"{function}: {old!r} is there {body.count(old)} times, not once")
         body = body.replace(old, new)
-    return compile("from __future__ import annotations\n" + head + body, f"<{function}>", "exec")
+    return head + body
