@@ -6,11 +6,12 @@ taken home from Binder, are joined without losing anything. Schedules and report
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -141,9 +142,22 @@ def history() -> History:
     return _history(os.environ.get(VARIABLE, ""))
 
 
+@contextlib.contextmanager
+def trial() -> Iterator[None]:
+    """Try things out: what is practised inside is forgotten at the end."""
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = f"off {uuid.uuid4()}"
+    try:
+        yield
+    finally:
+        os.environ.pop(VARIABLE)
+        if before is not None:
+            os.environ[VARIABLE] = before
+
+
 @cache
 def _history(setting: str) -> History:
-    if setting == "off":
+    if setting.startswith("off"):
         return History()
     return History(Path(setting or user_data_path("attention-course") / "history.json"))
 
@@ -156,7 +170,7 @@ def export_history(file: str = "attention-course-history.json") -> None:
     kept: list[Event] = []
     number = _added(kept, events)
     _write(path, kept)
-    print(f"Events in {file}: {number}. On the other machine: import_history({file!r})")
+    print(f"Events in {path.name}: {number}. On the other machine: import_history({path.name!r})")
 
 
 def import_history(file: str = "attention-course-history.json") -> None:

@@ -117,6 +117,17 @@ def test_export_and_import_join_and_repeat_nothing(own, tmp_path, monkeypatch, c
     assert "New events: 1. In all: 2." in capsys.readouterr().out
 
 
+def test_a_trial_leaves_no_trace(own):
+    own.add("quiz", NOW, card="A1", right=True)
+    with history.trial():
+        assert history.history().events() == []
+        answer("A4", "a")
+        assert len(history.history().events()) == 1
+    with history.trial():
+        assert history.history().events() == []
+    assert [event["card"] for event in history.history().events()] == ["A1"]
+
+
 def test_importing_what_is_no_history_says_so(tmp_path, capsys):
     import_history(str(tmp_path / "absent.json"))
     assert "There is no file" in capsys.readouterr().out

@@ -1,10 +1,10 @@
 """Practice for the interview: flash cards, a quiz, a timed mock, and a report of weak spots.
 
 Everything here works as plain text; widgets.py puts buttons on top of it. What was practised is
-kept as a list of events (../history.py), and all the rest is computed from that list.
+kept as a list of events (course_utils/history.py), and all the rest is computed from that list.
 """
 
-from course_utils.history import export_history, import_history
+from course_utils.history import export_history, import_history, trial
 from course_utils.rehearsal.cards import draw, reveal, tick
 from course_utils.rehearsal.mock import mock
 from course_utils.rehearsal.quiz import answer, ask
@@ -19,5 +19,6 @@ __all__ = [
     "mock",
     "reveal",
     "tick",
+    "trial",
     "weak_spots",
 ]

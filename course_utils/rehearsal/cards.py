@@ -36,16 +36,18 @@ def draw(topic: str | None = None, level: str | None = None, at_least: int = 0) 
 def reveal(name: str) -> None:
     """Print the answer of a card, the points to tick, and what must not be said."""
     card = _find(name)
-    if card is None:
-        return
-    print(wrapped(card.sections["In 30 seconds"]))
-    print("\nAn interviewer listens for:")
-    for number, point in enumerate(card.rubric, 1):
-        print(wrapped(f"{number}. {point}", "   "))
-    print("\nMust not be said:")
-    for number, claim in enumerate(card.not_to_say, 1):
-        print(wrapped(f"{number}. {claim}", "   "))
-    print(f'\nTick what you said: tick("{card.id}", said=[1, 2], wrong=[])')
+    if card is not None:
+        print(back(card))
+        print(f'Tick what you said: tick("{card.id}", said=[1, 2], wrong=[])')
+
+
+def back(card: Question) -> str:
+    """The back of a card: a short answer, the rubric and the false claims, numbered."""
+    lines = [wrapped(card.sections["In 30 seconds"]), "\nAn interviewer listens for:"]
+    lines += [wrapped(f"{number}. {point}", "   ") for number, point in enumerate(card.rubric, 1)]
+    lines += ["\nMust not be said:"]
+    lines += [wrapped(f"{number}. {text}", "   ") for number, text in enumerate(card.not_to_say, 1)]
+    return "\n".join([*lines, ""])
 
 
 def tick(name: str, said: Sequence[int] = (), wrong: Sequence[int] = ()) -> None:
@@ -70,9 +72,10 @@ def record(card: Question, said: set[int], wrong: set[int]) -> str:
     ]
     if given is not Rating.Easy:
         shown = re.match(r"- \[(\w+)\]\(.+?\): (.+)", card.sections["Where the course shows it"])
-        lines.append(
-            f"To read again: {shown[1]}, “{shown[2]}”; course_utils/questions/{card.path.name}"
-        )
+        lines += [
+            f"To read again: {shown[1]}, “{shown[2]}”,",
+            f"   and course_utils/questions/{card.path.name}",
+        ]
     return "\n".join(lines)
 
 

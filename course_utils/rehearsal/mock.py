@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import NamedTuple
 
+from course_utils import check  # loads TensorFlow without its messages
 from course_utils.bank import Question, questions
-from course_utils.checking import check, examine
+from course_utils.checking import examine
 from course_utils.exercise import exercises
 from course_utils.history import Event, history
 from course_utils.notebooks import NOTEBOOKS
@@ -65,7 +66,8 @@ class MockInterview:
     def reveal(self) -> None:
         """Print the answer to the question that is asked now."""
         if self._is("concept", "follow-up"):
-            cards.reveal(self.item.name)
+            print(cards.back(questions()[self.item.name]))
+            print("Tick what you said: interview.tick(said=[1, 2], wrong=[])")
 
     def tick(self, said: Sequence[int] = (), wrong: Sequence[int] = ()) -> None:
         """Tick the points that you made, and the false claims; then the next item is asked."""

@@ -41,10 +41,9 @@ def record(item: Question, letter: str) -> str:
     _, choices = item.quiz
     right = next(choice.letter for choice in choices if choice.right)
     history().add("quiz", card=item.id, choice=letter, right=letter == right)
-    lines = ["Right." if letter == right else f"No: {right} is right."]
-    return "\n".join(
-        [*lines, *(wrapped(f"{c.letter}) {c.text} {c.reason}", "   ") for c in choices)]
-    )
+    verdict = "Right." if letter == right else f"No: {right} is right."
+    reasons = (f"{c.letter}) {c.text} — {'Yes' if c.right else 'No'}: {c.reason}" for c in choices)
+    return "\n".join([verdict, *(wrapped(reason, "   ") for reason in reasons)])
 
 
 def with_quiz(topic: str | None = None) -> list[Question]:
