@@ -235,3 +235,63 @@ def _show() -> None:
     with warnings.catch_warnings():  # a reader's own sentence may hold what the font lacks
         warnings.filterwarnings("ignore", message="Glyph")
         plt.show()
+
+
+# ---- 05: fine-tuning ----
+
+
+def curves(
+    lines: Mapping[str, ArrayLike], xlabel: str, ylabel: str, title: str = "", log: bool = False
+) -> None:
+    """A line for each name, over 0, 1, 2, …; `log` makes the vertical axis logarithmic."""
+    _, ax = plt.subplots(figsize=(5.5, 3.2), layout="constrained")
+    for (name, values), (dashes, width) in zip(lines.items(), cycle(LINES[1:]), strict=False):
+        ax.plot(np.asarray(values), dashes, linewidth=width, label=name)
+    ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    if log:
+        ax.set_yscale("log")
+    ax.legend(fontsize=8)
+    _show()
+
+
+def points_and_means(
+    lines: Mapping[str, Mapping[float, Sequence[float]]], xlabel: str, ylabel: str, title: str = ""
+) -> None:
+    """Repeated measurements: a point for each, a line through their means. The x-axis is log."""
+    _, ax = plt.subplots(figsize=(5.5, 3.4), layout="constrained")
+    for number, (name, measured) in enumerate(lines.items()):
+        places = sorted(measured)
+        colour, marker = f"C{number}", "osD^v"[number % 5]
+        ax.plot(places, [np.mean(measured[x]) for x in places], color=colour, marker=marker,
+                label=name)  # fmt: skip
+        for x in places:
+            ax.plot([x] * len(measured[x]), measured[x], marker, color=colour, alpha=0.35)
+    ticks = sorted({x for measured in lines.values() for x in measured})
+    ax.set_xscale("log")
+    ax.minorticks_off()
+    ax.set_xticks(ticks, [f"{x:g}" if x < 1 else f"{x:,.0f}" for x in ticks])
+    ax.set(xlabel=xlabel, ylabel=ylabel, title=title, ylim=(0, 1.03))
+    ax.legend(fontsize=8)
+    _show()
+
+
+def word_weights(words: Sequence[str], weights: Sequence[float], title: str = "") -> None:
+    """A bar for each word, to the right if it speaks for the class, to the left if against it."""
+    _, ax = plt.subplots(figsize=(5, 0.8 + 0.3 * len(words)), layout="constrained")
+    weights = np.asarray(weights)
+    ax.barh(np.arange(len(words)), weights, color=np.where(weights < 0, "tab:red", "tab:blue"))
+    ax.set_yticks(np.arange(len(words)), words, parse_math=False)
+    ax.invert_yaxis()
+    ax.axvline(0, color="grey")
+    ax.set(title=title, xlabel="weight")
+    _show()
+
+
+def page(text: str) -> None:
+    """A text as a picture: for what differs from machine to machine, such as a loss."""
+    lines = text.strip("\n").splitlines()
+    width = max(map(len, lines), default=1)
+    _, ax = plt.subplots(figsize=(0.085 * width + 0.3, 0.19 * len(lines) + 0.2))
+    ax.set_axis_off()
+    ax.text(0, 1, "\n".join(lines), family="monospace", fontsize=9, va="top", parse_math=False)
+    _show()
