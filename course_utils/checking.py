@@ -64,10 +64,11 @@ def check(fn: Callable) -> float | None:
 
     Under nbgrader it also returns the points: 1.0 if passed, else 0.0.
     """
-    if isinstance(fn, str):
+    name = _bound_to(fn, sys._getframe(1).f_globals)
+    if isinstance(fn, str) and name is None:
         print(f"💥 Without quotes: check({fn}). `check` looks at the function itself.")
         return None
-    examination = examine(fn, _bound_to(fn, sys._getframe(1).f_globals))
+    examination = examine(fn, name)
     print("\n".join(examination.lines))
     _remember(examination)
     return float(examination.state == "passed") if "NBGRADER_EXECUTION" in os.environ else None
@@ -132,7 +133,7 @@ def _bound_to(fn: Callable, names: Mapping[str, object]) -> str | None:
 
     A lambda has no name of its own, and a library's function has another.
     """
-    return next((name for name in exercises() if names.get(name) is fn), None)
+    return next((name for name in exercises() if name in names and names[name] is fn), None)
 
 
 def _own(fn: Callable) -> Callable:
