@@ -27,7 +27,7 @@ VENV = ROOT / ".venv"
 PYTHON_IN_VENV = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 STAMP = VENV / "set_up.stamp"
 LOG = Path(sys.prefix) / "set_up.log"  # of pip; beside the packages, whichever Python this is
-DISK_FULL = "The disk is full: the course needs 4 GB. Free some space, then run this again."
+DISK_FULL = "The disk is full: the course needs 5 GB. Free some space, then run this again."
 
 # Signs in what pip says, and what to do about them. The first that fits is told: order counts,
 # for without a network pip also complains that it finds no version.
@@ -65,7 +65,7 @@ def check_python() -> None:
 
 def check_disk() -> None:
     """Ask first: later it would show after minutes, or hide in a message about something else."""
-    if shutil.disk_usage(str(ROOT)).free < 4e9:
+    if shutil.disk_usage(str(ROOT)).free < 5e9:
         sys.exit(DISK_FULL)
 
 
