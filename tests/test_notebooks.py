@@ -12,7 +12,7 @@ from course_utils import build as building
 from course_utils.__main__ import main
 from course_utils.answers import answers
 from course_utils.build import both_states, build, solved_cell, write
-from course_utils.exercise import exercises, split_source, stub
+from course_utils.exercise import exercises, source, split_source, stub
 from course_utils.notebooks import (
     NOTEBOOKS,
     code_cells,
@@ -75,14 +75,19 @@ def test_no_errors_no_warnings_and_no_tags_that_hide_them(file: Path) -> None:
 
 @every_learners
 def test_no_solution_stands_in_a_learners_notebook(file: Path) -> None:
-    """Not in a cell and not in an output. Lines that say little, `return weights`, may."""
+    """Not in a cell and not in an output. Lines that say little, `return weights`, may.
+
+    So may what a specimen's broken code has in common with other code.
+    """
     notebook = read(file)
     outputs = [o.get("text", "") for cell in code_cells(notebook) for o in cell.outputs]
     shown = [line.strip() for text in [c.source for c in notebook.cells] + outputs
              for line in text.splitlines()]  # fmt: skip
     bodies = {name: split_source(name)[1] for name in exercises()}
+    given = {line.strip() for name in exercises() for line in stub(name).splitlines()}
     leaked = {(name, line.strip()) for name, body in bodies.items() for line in body.splitlines()
-              if len(line.strip()) > 25 and line.strip() in shown}  # fmt: skip
+              if len(line.strip()) > 25 and line.strip() in shown
+              and line.strip() not in given}  # fmt: skip
     assert not leaked
 
 
@@ -172,9 +177,16 @@ def test_exercises_are_whole(name: str) -> None:
 
 @every_exercise
 def test_nbgrader_makes_the_learners_cell(name: str) -> None:
-    """`nbgrader generate_assignment` puts the stub's last line for what the markers enclose."""
+    """`nbgrader generate_assignment` puts the stub's last line for what the markers enclose.
+
+    It cannot make a specimen's broken code, which is handed out in the learner's notebook.
+    """
     head, _, rest = solved_cell(name).partition("    ### BEGIN SOLUTION\n")
     assert rest.endswith("    ### END SOLUTION\n")
+    if exercises()[name].broken:
+        assert head + rest.removesuffix("    ### END SOLUTION\n") == source(name)
+        assert stub(name).startswith(head) and stub(name) != source(name)
+        return
     assert head + stub(name).splitlines(keepends=True)[-1] == stub(name)
 
 

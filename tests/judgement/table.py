@@ -15,12 +15,21 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
+import pytest
 
 from course_utils import attempt as attempts
 from course_utils import checking
 from course_utils.attempt import Outcome
 from course_utils.checking import Examination
-from course_utils.exercise import Alternative, Mistake, NotApplicable, catalogue, exercises, find
+from course_utils.exercise import (
+    Alternative,
+    Mistake,
+    NotApplicable,
+    catalogue,
+    exercises,
+    find,
+    starting_mistakes,
+)
 
 Changes = tuple[Mistake | Alternative, ...]
 
@@ -58,8 +67,8 @@ class Judged:
         """The names that explain gives: of the smallest explanations, what all share."""
         if checking._reference_outcome(self.name, 0, changes).error is not None:
             return ()
-        for size in (1, 2):
-            searched = set(map(key, combinations_looked_for(self.name, size)))
+        for _size, explanations in checking._explanations(find(self.name)):
+            searched = set(map(key, explanations))
             fitting = [set(names(v)) for v in self.like(changes) if key(_mistakes(v)) in searched]
             if fitting:
                 shared = set.intersection(*fitting)
@@ -110,7 +119,9 @@ def judge(name: str) -> Judged:
     alternatives = [(a,) for a in exercise.alternatives]
     singles = [(m,) for m in catalogue(name)]
     pairs = [*combinations_looked_for(name, 2), *other_pairs(name)]
-    variants = applicable(name, [(), *alternatives, *singles, *pairs])
+    start = starting_mistakes(name)
+    parts = [p for size in range(3, len(start) + 1) for p in combinations(start, size)]
+    variants = applicable(name, [(), *alternatives, *singles, *pairs, *parts])
     doubtful: dict[tuple[int, int], float] = {}
     classes = [list(range(len(variants)))]
     for case in _telling_cases_first(name, applicable(name, [(), *singles])):
@@ -218,15 +229,17 @@ def all_pairs(name: str) -> list[Changes]:
 
 
 def examined(name: str, changes: Changes) -> Examination:
-    """What `examine` says of the reference with these changes, whose outcomes are known already."""
+    """What `examine` says of the reference with these changes, whose outcomes are known already.
+
+    Also of a specimen's broken code, of which it would say no more than that it is not repaired.
+    """
     function = checking.combined(name, *changes)
     cases = range(len(find(name).cases))
-    run_all = checking._run_all
-    checking._run_all = lambda *_: [checking._reference_outcome(name, c, changes) for c in cases]
-    try:
+    outcomes = [checking._reference_outcome(name, c, changes) for c in cases]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(checking, "_run_all", lambda *_: outcomes)
+        patched.setattr(checking, "_is_as_at_the_start", lambda *_: False)
         return checking.examine(function, name)
-    finally:
-        checking._run_all = run_all
 
 
 def misled(judged: Judged, same: Mapping) -> Iterator[tuple[Changes, tuple[str, ...]]]:
