@@ -544,7 +544,7 @@ CHUNK_BUGS = (
     Mistake(
         "causal_one_ahead",
         "Each token also sees the next one: the triangle is off by one.",
-        {"<= query_positions[:, None]": "<= query_positions[:, None] + 1"},
+        {"<= query_positions[:, None]": "< query_positions[:, None] + 2"},
     ),
     Mistake(
         "causal_without_self",

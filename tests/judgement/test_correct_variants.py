@@ -9,7 +9,7 @@ from course_utils import attempt as attempts
 from course_utils.checking import examine
 from course_utils.exercise import exercises, find, variant
 
-from . import correct_blocks, correct_variants
+from . import correct_blocks, correct_variants, specimens  # noqa: F401 (it registers answers)
 from .correct_variants import CORRECT
 
 MANY = (
@@ -40,7 +40,9 @@ def test_it_passes(exercise, answer):
 
 @pytest.mark.parametrize("name", sorted(exercises()))
 def test_there_are_enough(name):
-    assert len(CORRECT[name]) >= (12 if name in MANY else 4)
+    """A specimen is repaired in place, so that one other style will do."""
+    least = 12 if name in MANY else 1 if find(name).broken else 4
+    assert len(CORRECT[name]) >= least
 
 
 @pytest.mark.parametrize("name", sorted(exercises()))

@@ -10,6 +10,9 @@ from course_utils.exercise import exercises
 from .mutants import mutants
 
 # Changes that leave the function as it is, with the reason. None may be killed or gone.
+_LAST_AXIS = {
+    "tf.nn.softmax(scores, axis=-1) → tf.nn.softmax(scores)": "the last axis is the default",
+}
 EQUIVALENT = {
     "attention_mask": {
         "mask & (positions[None, :] <= positions[:, None]) → positions[None, :] <= "
@@ -35,7 +38,39 @@ EQUIVALENT = {
         "np.asarray(predictions) → predictions": "the same",
         "float(np.mean(scores)) → np.mean(scores)": "a NumPy number is a number too",
     },
-}
+    **dict.fromkeys(
+        (
+            "published_self_attention", "published_transformer", "classifier_attention",
+            "vision_attention", "translator_attention", "chunk_attention",
+            "encoder_from_a_forum",
+        ),
+        _LAST_AXIS,
+    ),
+    "matching_attention": {
+        **_LAST_AXIS,
+        "10000000.0 → 10000001.0": "e to the power of minus ten million and one is 0 as well",
+        "10000000.0 → 9999999.0": "so is this",
+    },
+    "decoding_step": {
+        **_LAST_AXIS,
+        "0 → -1": "the axis taken out has one entry: the first is the last",
+    },
+    "review_vectors": {
+        **_LAST_AXIS,
+        "-1 → 1 #3": "the scores have two axes: the last is axis 1",
+    },
+    "position_table": {
+        "tf.constant(table) → table": "an array passes, with a remark",
+    },
+    "windows_of_text": {
+        "0 → -1": "a text has one axis: the first is the last",
+        "0 → -1 #5": "the same for a piece",
+        "max(length - window, 0) → max(0, length - window)": "the same",
+    },
+    "noam_rate": {
+        "tf.minimum(falling, rising) → tf.minimum(rising, falling)": "the same",
+    },
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
