@@ -13,7 +13,7 @@ from typing import NamedTuple
 from course_utils import check  # loads TensorFlow without its messages
 from course_utils.bank import Question, questions
 from course_utils.checking import examine
-from course_utils.exercise import exercises
+from course_utils.exercise import exercises, stub
 from course_utils.history import Event, history
 from course_utils.notebooks import NOTEBOOKS
 from course_utils.rehearsal import cards
@@ -133,12 +133,13 @@ class MockInterview:
         if item.kind in ("concept", "follow-up"):
             print(cards.wrapped(questions()[item.name].question))
             print("Say your answer aloud. Then interview.reveal() and interview.tick(said=[…]).")
-        elif item.kind == "code":
-            print(f"Write `{item.name}` from memory in a new cell; {signature(item.name)}")
-            print(f"Then interview.judge({item.name}).")
         else:
-            print(f'Repair `{item.name}`: run specimen("{item.name}", source=True) to read it.')
-            print(f"Then interview.judge({item.name}).")
+            verb = (
+                "Write it from memory" if item.kind == "code" else "Find what is wrong and mend it"
+            )
+            print(f"{verb}, in a new cell. Then interview.judge({item.name}).")
+            print('Other functions of the course that you need: name = use("name").\n')
+            print(stub(item.name))
 
     def _minutes_used(self) -> int:
         return int((self.clock() - self.started) // 60)
@@ -210,8 +211,3 @@ def minutes_of_exercises() -> dict[str, int]:
 def title(item: Item) -> str:
     """The question, or the name of the function."""
     return questions()[item.name].question if item.name in questions() else item.name
-
-
-def signature(name: str) -> str:
-    """The contract's first line, so that only the code has to come from memory."""
-    return (exercises()[name].reference.__doc__ or "").strip().splitlines()[0]
