@@ -449,13 +449,18 @@ def _explanations(
 ) -> Iterator[tuple[int, Iterator[tuple[Mistake, ...]]]]:
     """What is looked for, in this order: each time a number of mistakes, and all sets of so many.
 
-    A specimen may still hold any part of what it held at the start.
+    A specimen may still hold any part of what it held at the start, and a repair that went wrong
+    adds one mistake to several of these.
     """
     start = starting_mistakes(exercise.name)
     for size in range(1, len(start)):
         yield size, combinations(start, size)
     for size in (1, 2):
         yield size, _combinations(exercise, size)
+    others = [mistake for mistake in exercise.mistakes if mistake not in start]
+    for size in range(2, len(start)):
+        parts = combinations(start, size)
+        yield size + 1, ((*part, other) for part in parts for other in others)
 
 
 def _combinations(exercise: Exercise, size: int) -> Iterator[tuple[Mistake, ...]]:

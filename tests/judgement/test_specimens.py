@@ -13,6 +13,8 @@ from course_utils.checking import check, examine, specimen
 from course_utils.exercise import exercises, find, source, starting_mistakes, stub, variant
 from course_utils.notebooks import NOTEBOOKS
 
+from .table import applicable
+
 SPECIMENS = [name for name, exercise in exercises().items() if exercise.broken]
 every_specimen = pytest.mark.parametrize("name", SPECIMENS)
 NOTEBOOK = (NOTEBOOKS / "source" / "07_find_the_bugs.md").read_text(encoding="utf-8")
@@ -75,6 +77,22 @@ def test_what_is_left_after_a_part_is_repaired_is_named_exactly(name, left):
     examination = examine(variant(name, *left), name)
     assert examination.state in ("wrong", "crashed")  # two faults may fit each other
     assert examination.mistakes == tuple(mistake.name for mistake in left)
+
+
+@pytest.mark.parametrize("name", [n for n in SPECIMENS if len(find(n).broken) > 2])
+def test_a_repair_that_went_wrong_is_named_beside_what_is_left(name):
+    """Two or more of the mistakes are left, and one that was not there at the start."""
+    start = starting_mistakes(name)
+    others = [mistake for mistake in find(name).mistakes if mistake not in start]
+    made = [(*left, other) for size in range(2, len(start))
+            for left in combinations(start, size) for other in others]  # fmt: skip
+    exact = 0
+    for mistakes in applicable(name, made):
+        named, names = examine(variant(name, *mistakes), name).mistakes, {m.name for m in mistakes}
+        assert set(named) <= names, names
+        exact += set(named) == names
+    print(f"{name}: {exact} of {len(made)} named exactly")
+    assert exact >= 0.5 * len(made)
 
 
 @every_specimen
