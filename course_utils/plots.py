@@ -189,6 +189,64 @@ def known_by_topic(topics: Mapping[str, float | None]) -> None:
     _show()
 
 
+def windows_over_text(starts: Sequence[int], content: int, length: int, title: str = "") -> None:
+    """Which tokens of a text each window holds: a bar from its start, `content` tokens or less."""
+    _, ax = plt.subplots(figsize=(6.5, 1.1 + 0.28 * len(starts)), layout="constrained")
+    widths = [min(content, length - start) for start in starts]
+    colours = [f"C{number % 2}" for number in range(len(starts))]
+    ax.barh(range(len(starts)), widths, left=starts, color=colours, alpha=0.7)
+    ax.axvline(length, color="grey", linestyle=":")
+    ax.set(title=title, xlabel="token of the text", ylabel="window", yticks=range(len(starts)))
+    ax.invert_yaxis()
+    _show()
+
+
+def accuracy_and_cost(
+    accuracy: Mapping[str, tuple[float, float]], tokens: Mapping[str, float], title: str = ""
+) -> None:
+    """Each strategy's accuracy with its interval (mean, half width) over the tokens it encodes."""
+    _, (left, right) = plt.subplots(
+        1, 2, figsize=(9, 1 + 0.3 * len(accuracy)), layout="constrained", sharey=True,
+        width_ratios=(3, 2),
+    )  # fmt: skip
+    places = np.arange(len(accuracy))
+    means, halves = np.array(list(accuracy.values())).T
+    left.errorbar(means, places, xerr=halves, fmt="o", capsize=4)
+    left.set_yticks(places, list(accuracy))
+    left.set(xlabel="accuracy, 95 % interval over seeds", title=title)
+    left.grid(axis="x", alpha=0.3)
+    bars = right.barh(places, [tokens[name] for name in accuracy], color="tab:orange")
+    right.bar_label(bars, [f"{tokens[name]:,.0f}" for name in accuracy], padding=3, fontsize=8)
+    right.set(xlabel="tokens encoded for one text", xlim=(0, 1.25 * max(tokens.values())))
+    left.invert_yaxis()
+    _show()
+
+
+def time_and_memory(
+    measured: Mapping[str, Sequence[Mapping[str, float]]], slopes: Mapping[str, tuple[float, float]]
+) -> None:
+    """Seconds and megabytes against length, on logarithmic axes.
+
+    measured: for each kind rows with length, seconds, megabytes; slopes: the exponents fitted to
+    seconds and to megabytes.
+    """
+    _, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    for number, (ax, what) in enumerate(zip(axes, ("seconds", "megabytes"), strict=True)):
+        for (kind, rows), marker in zip(measured.items(), cycle("os^")):
+            seen = [row for row in rows if row[what] > 0.5 or what == "seconds"]
+            label = f"{kind}: length^{slopes[kind][number]:.1f}"
+            lengths = [row["length"] for row in seen]
+            ax.plot(lengths, [row[what] for row in seen], f"{marker}-", label=label)
+        ax.set_xscale("log", base=2)
+        ax.set_yscale("log")
+        lengths = sorted({row["length"] for rows in measured.values() for row in rows})
+        ax.set_xticks(lengths, [f"{length:,}" for length in lengths], fontsize=8, rotation=45)
+        ax.set(xlabel="length", ylabel=what)
+        ax.grid(alpha=0.3)
+        ax.legend(fontsize=8)
+    _show()
+
+
 def _map(
     ax: Axes,
     matrix: np.ndarray,

@@ -1,6 +1,6 @@
 """Speed and memory against the goals, one table each: `make bench`.
 
-    python tests/bench.py [check] [forward] [memory] [import]
+    python tests/bench.py [check] [forward] [memory] [training] [import] [long]
 
 runs only the named parts. Nothing here fails: a time says as much about the machine and what else
 it does as about the course. So look at ratios before seconds. Times are medians; what is compared
@@ -23,6 +23,7 @@ from typing import Any
 
 FIRST_CHECK, LATER_CHECK, IMPORT = 1.0, 0.3, 0.2  # seconds
 KERNEL_GB = 1.2
+TRAINING, TRAINING_GB, TRAINED = 150.0, 1.5, 0.85  # seconds, GB, share of the held-out questions
 SHAPES = ((1, 16), (1, 128), (8, 128), (1, 512), (4, 512))  # (batch, length)
 FRESH = 3  # processes for what can be measured only once in each
 LATER = 5
@@ -284,6 +285,57 @@ def memory_row(file: Path) -> tuple:
     return f"{file.stem}, {state}", gigabytes, f"{taken:.0f}", verdict(gigabytes < KERNEL_GB)
 
 
+# ---- training ----
+
+
+def bench_training() -> None:
+    """The training of notebook 05 in a fresh process: time, memory, accuracy."""
+    title = (
+        "Fine-tuning all-MiniLM with ktrain on 1,500 TREC questions, as notebook 05 does. Goal: at "
+        f"least {TRAINED:g} of the 600\nheld-out questions right, within {TRAINING:g} seconds on 2 "
+        f"cores, everything built, under {TRAINING_GB:g} GB."
+    )
+    head = ("what", "fit s", "all s", "GB", "accuracy", "goal")
+    table(title, head, (training_row() for _ in range(1)))
+
+
+def training_row() -> tuple:
+    fit, whole, peak, accuracy = map(float, fresh_python(__file__, "one-training").split())
+    met = accuracy >= TRAINED and whole <= TRAINING and peak < TRAINING_GB * 1e9
+    what = "fit_onecycle, one epoch"
+    return what, f"{fit:.0f}", f"{whole:.0f}", peak / 1e9, accuracy, verdict(met)
+
+
+def one_training() -> None:
+    """In a process of its own: print the seconds of the fit and of all, the peak, the accuracy."""
+    import numpy as np
+
+    from course_utils import check  # noqa: F401  it sets TensorFlow up
+    from course_utils.assets import find
+    from course_utils.datasets import load_trec
+
+    start = time.perf_counter()
+    with contextlib.redirect_stdout(io.StringIO()):
+        import ktrain
+        import tf_keras
+        from ktrain import text
+
+        data = load_trec()
+        tf_keras.utils.set_random_seed(1)
+        made = text.Transformer(str(find("minilm")), maxlen=20, class_names=[*data.class_names])
+        train = made.preprocess_train(data.train_texts[:1500], data.train_labels[:1500], verbose=0)
+        test = made.preprocess_test(data.test_texts, data.test_labels, verbose=0)
+        model = made.get_classifier()
+        model.bert.embeddings.trainable = False
+        learner = ktrain.get_learner(model, train_data=train, batch_size=16)
+        fit = seconds(lambda: learner.fit_onecycle(2e-4, 1, verbose=0))
+        test.batch_size = 64
+        right = np.mean(learner.predict(val_data=test).argmax(axis=1) == data.test_labels)
+    print(fit, time.perf_counter() - start)
+    exec(PEAK, {})
+    print(right)
+
+
 # ---- import ----
 
 
@@ -299,6 +351,51 @@ def bench_import() -> None:
     rows = [("import course_utils", ours - bare, "no" if without else "YES", met)]
     title = f"import course_utils, in seconds. Goal: under {IMPORT:g}, and no TensorFlow."
     table(title, ("what", "seconds", "TensorFlow", "goal"), rows)
+
+
+# ---- long ----
+
+
+def bench_long() -> None:
+    """Attention against length: all of it at once, in a band, in blocks with an online softmax."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "experiments"))
+    from long_text import KINDS, attention_measured
+
+    measured = attention_measured()
+    by_length = {kind: {row["length"]: row for row in measured[kind]} for kind in KINDS}
+    head = ("length", *(f"{kind} ms" for kind in KINDS), "online/full",
+            *(f"{kind} MB" for kind in KINDS), "goal")  # fmt: skip
+    title = (
+        "One head of width 64: time (best of the turns) and memory on top of the inputs.\n"
+        "Goal: online at most 1.3 times the time of full at 1,024, less at 8,192."
+    )
+    table(title, head, (long_row(by_length, length) for length in by_length["online"]))
+    rows = [(kind, *exponents(measured[kind])) for kind in KINDS]
+    rows = [(*row, verdict(row[2] < 1.3) if row[0] != "full" else "") for row in rows]
+    title = "Growth from 2,048 on: length to the power of … Goal: memory linear (under 1.3)."
+    table(title, ("kind", "time", "memory", "goal"), rows)
+
+
+def long_row(by_length: dict, length: int) -> tuple:
+    rows = {kind: rows.get(length) for kind, rows in by_length.items()}
+    ms = (f"{1000 * row['seconds']:.1f}" if row else "" for row in rows.values())
+    megabytes = (str(row["megabytes"]) if row else "" for row in rows.values())
+    ratio, met = "", ""
+    if rows["full"]:
+        ratio = round(rows["online"]["seconds"] / rows["full"]["seconds"], 2)
+        limit = {1024: 1.3, 8192: 1.0}.get(length)
+        met = verdict(ratio < limit) if limit else ""
+    return (f"{length:,}", *ms, str(ratio), *megabytes, met)
+
+
+def exponents(rows: Sequence[dict]) -> tuple[float, float]:
+    """The slopes of seconds and of megabytes on logarithmic axes, from 2,048 on."""
+    import numpy as np
+
+    rows = [row for row in rows if row["length"] >= 2048]  # below, memory is mostly chance
+    lengths = np.log([row["length"] for row in rows])
+    return tuple(float(np.polyfit(lengths, np.log([row[what] for row in rows]), 1)[0])
+                 for what in ("seconds", "megabytes"))  # fmt: skip
 
 
 # ---- all ----
@@ -329,6 +426,8 @@ PARTS = {
     "check": bench_check,
     "forward": bench_forward,
     "memory": bench_memory,
+    "training": bench_training,
+    "long": bench_long,
 }
 
 
@@ -346,5 +445,7 @@ def main(names: Sequence[str]) -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["one-check"]:
         one_check(*sys.argv[2:])
+    elif sys.argv[1:2] == ["one-training"]:
+        one_training()
     else:
         main(sys.argv[1:])

@@ -20,6 +20,34 @@ LARGE = ("self_attention", "encoder_block", "transformer_forward")
 # Pairs that are the same function as one other mistake: no case can tell them apart, so the name
 # given is that of the one mistake. Each with the reason why it is the same.
 SAME_FUNCTION = {
+    "combine_windows": {
+        ("vote_is_mean", "vote_winner_takes_all"): (
+            "vote_after_mean",
+            "the mean is taken, and its largest class gets everything",
+        ),
+    },
+    "hierarchical_pooling": {
+        ("mask_after_softmax", "row_of_nothing_uniform"): (
+            "mask_ignored",
+            "the one leaves out the mask before the softmax, the other the one after it",
+        ),
+    },
+    "online_softmax_attention": {
+        ("output_not_shrunk", "total_not_shrunk"): (
+            "nothing_shrunk",
+            "these are the only two things to shrink",
+        ),
+        ("padding_in_the_total", "row_of_nothing_uniform"): (
+            "mask_ignored",
+            "the one leaves the padding in the sum of exponentials, the other in that of values",
+        ),
+    },
+    "windowed_attention": {
+        ("blocks_do_not_see_back", "blocks_do_not_see_ahead"): (
+            "blocks_see_only_themselves",
+            "the block's own keys are what is left",
+        ),
+    },
     "transformer_forward": {
         ("one_layer_for_all", "layers_read_inputs"): (
             "only_the_first_layer",

@@ -9,7 +9,7 @@ from course_utils import attempt as attempts
 from course_utils.checking import examine
 from course_utils.exercise import exercises, find, variant
 
-from . import correct_blocks, correct_variants, specimens  # noqa: F401 (it registers answers)
+from . import correct_blocks, correct_variants, long_text, specimens  # noqa: F401 (registers)
 from .correct_variants import CORRECT
 
 MANY = (

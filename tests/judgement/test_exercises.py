@@ -8,7 +8,7 @@ from course_utils import attempt as attempts
 from course_utils import checking
 from course_utils.exercise import catalogue, exercises
 
-from . import one_exercise, specimens  # noqa: F401 (it registers answers)
+from . import long_text, one_exercise, specimens  # noqa: F401 (they register answers)
 from .one_exercise import LARGE, judged_and_tested, requirement
 from .other_styles import WRITTEN
 from .strangers import STRANGERS

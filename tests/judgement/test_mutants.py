@@ -29,6 +29,38 @@ EQUIVALENT = {
         "tf.reduce_sum(real, axis=1) → tf.reduce_sum(real)": "the length is made 1 afterwards",
         "-1 → 1": "the mean has two axes: the last is axis 1",
     },
+    "split_into_windows": {
+        "1 → 0": "range() itself refuses a step of 0, with a ValueError",
+        "max(len(token_ids) - content, 0) → max(0, len(token_ids) - content)": "the same",
+        "tf.constant(windows, tf.int32) → windows": "lists of the same numbers are right",
+        "tf.constant(mask) → mask": "lists of the same numbers are right",
+    },
+    "combine_windows": {
+        "tf.one_hot(best, predictions.shape[-1], dtype=predictions.dtype) → "
+        "tf.one_hot(best, predictions.shape[-1])": "float32 is the default",
+    },
+    "hierarchical_pooling": {
+        **_LAST_AXIS,
+        "0 → 1": "the vector of any window of any text has the width of the query",
+        "0 → -1": "the same",
+        "0 → 1 #2": "the same",
+        "0 → -1 #2": "the same",
+        "-1 → 1 #2": "the scores have two axes: the last is axis 1",
+    },
+    "windowed_attention": {
+        "64 → 65": "the result does not depend on the block",
+        "64 → 63": "the same",
+        "min(start + block, length) → min(length, start + block)": "the same",
+        "max(start - radius, 0) → max(0, start - radius)": "the same",
+        "min(stop + radius, length) → min(length, stop + radius)": "the same",
+    },
+    "online_softmax_attention": {
+        "512 → 513": "the result does not depend on the block",
+        "512 → 511": "the same",
+        "tf.zeros_like(largest) → largest": "shrunk to 0 before anything is added",
+        "tf.maximum(largest, tf.reduce_max(scores, -1, keepdims=True)) → "
+        "tf.maximum(tf.reduce_max(scores, -1, keepdims=True), largest)": "the same",
+    },
     "train_step": {
         "True → False": "there are as many gradients as weights",
         "zip(weights, clipped, strict=True) → zip(weights, clipped)": "the same",
