@@ -6,6 +6,7 @@ kept as a list of events (course_utils/history.py), and all the rest is computed
 
 from course_utils.history import export_history, import_history, trial
 from course_utils.rehearsal.cards import draw, reveal, tick
+from course_utils.rehearsal.coach import coach
 from course_utils.rehearsal.mock import mock
 from course_utils.rehearsal.quiz import answer, ask
 from course_utils.rehearsal.report import weak_spots
@@ -13,6 +14,7 @@ from course_utils.rehearsal.report import weak_spots
 __all__ = [
     "answer",
     "ask",
+    "coach",
     "draw",
     "export_history",
     "import_history",

@@ -17,6 +17,7 @@ from IPython import get_ipython
 from course_utils.bank import Question, questions
 from course_utils.history import history
 from course_utils.rehearsal import cards, quiz
+from course_utils.rehearsal.coach import advice, sentences
 from course_utils.rehearsal.mock import ROUNDS, MockInterview, mock
 
 ANY = "any"
@@ -72,6 +73,9 @@ class _Card:
     def _reveal(self) -> None:
         answer = _text()
         _say(answer, cards.wrapped(self.question.sections["In 30 seconds"]))
+        hint = _text()
+        if sentences(self.written.value):
+            _say(hint, advice(self.question, self.written.value))
         said = [_box(point) for point in self.question.rubric]
         wrong = [_box(claim) for claim in self.question.not_to_say]
 
@@ -83,6 +87,7 @@ class _Card:
         self.reveal.disabled = True
         self.points.children = (
             answer,
+            hint,
             widgets.HTML("<b>An interviewer listens for</b> (tick what you said)"),
             *said,
             widgets.HTML("<b>Must not be said</b> (tick what you said)"),
