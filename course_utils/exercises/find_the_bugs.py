@@ -354,7 +354,7 @@ def encoder_from_a_forum(
         keys = split_heads(linear(x, layer.attention.key))
         values = split_heads(linear(x, layer.attention.value))
         scores = tf.matmul(queries, keys, transpose_b=True) / keys.shape[-1] ** 0.5
-        scores = tf.where(mask, scores, scores.dtype.min)
+        scores = tf.where(mask, scores, -1e9)
         mixed = tf.matmul(tf.nn.softmax(scores, axis=-1), values)
         mixed = tf.transpose(mixed, (0, 2, 1, 3))
         attended = linear(tf.reshape(mixed, (batch, length, -1)), layer.attention.output)
@@ -832,7 +832,7 @@ ENCODER_BUGS = (
     ),
     _known("no_scale", {" / keys.shape[-1] ** 0.5": ""}),
     _OVER_QUERIES,
-    _known("mask_ignored", {_HIDE: "scores"}),
+    _known("mask_ignored", {"tf.where(mask, scores, -1e9)": "scores"}),
     _known("mask_inverted", {"mask = is_real": "mask = ~is_real"}),
     _known("one_layer_for_all", {
         "    for layer in layers:\n":

@@ -74,7 +74,6 @@ EQUIVALENT = {
         (
             "published_self_attention", "published_transformer", "classifier_attention",
             "vision_attention", "translator_attention", "chunk_attention",
-            "encoder_from_a_forum",
         ),
         _LAST_AXIS,
     ),
@@ -82,6 +81,11 @@ EQUIVALENT = {
         **_LAST_AXIS,
         "10000000.0 → 10000001.0": "e to the power of minus ten million and one is 0 as well",
         "10000000.0 → 9999999.0": "so is this",
+    },
+    "encoder_from_a_forum": {
+        **_LAST_AXIS,
+        "1000000000.0 → 1000000001.0": "e to the power of minus a billion and one is 0 as well",
+        "1000000000.0 → 999999999.0": "so is this",
     },
     "decoding_step": {
         **_LAST_AXIS,
