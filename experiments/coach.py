@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -157,22 +157,25 @@ def at_half(found: Sequence[Pair], threshold: float) -> dict[str, float]:
     }
 
 
-def interval(
-    found: Sequence[Pair], measure: Callable[[Sequence[Pair]], dict[str, float]]
-) -> dict[str, list[float]]:
-    """95 % of the bootstrap. Questions are drawn, not points: those of one answer hang together."""
-    groups: dict[str, list[Pair]] = {}
-    for pair in found:
-        groups.setdefault(pair.question, []).append(pair)
-    names, rng = sorted(groups), np.random.default_rng(0)
-    drawn = []
-    for _ in range(DRAWS):
-        chosen = rng.integers(len(names), size=len(names))
-        drawn.append(measure([pair for i in chosen for pair in groups[names[i]]]))
-    return {
-        name: [_rounded(edge) for edge in np.nanpercentile([d[name] for d in drawn], (2.5, 97.5))]
-        for name in drawn[0]
-    }
+def interval(found: Sequence[Pair], threshold: float) -> dict[str, list[float]]:
+    """Of each precision, 95 % of a bootstrap.
+
+    Questions are drawn, not points: those of one answer hang together.
+    """
+    names = sorted({pair.question for pair in found})
+    drawn = np.random.default_rng(0).integers(len(names), size=(DRAWS, len(names)))
+    groups = [
+        _right([pair for pair in found if pair.question == name], threshold) for name in names
+    ]
+    edges = {}
+    for verdict in (NOT_FOUND, PERHAPS):
+        right, said = (
+            np.array([count(group[verdict]) for group in groups])[drawn].sum(axis=1)
+            for count in (sum, len)
+        )
+        low, high = np.percentile(right[said > 0] / said[said > 0], (2.5, 97.5))
+        edges[verdict] = [_rounded(low), _rounded(high)]
+    return edges
 
 
 def summary(found: Sequence[Pair], threshold: float) -> dict:
@@ -182,7 +185,7 @@ def summary(found: Sequence[Pair], threshold: float) -> dict:
         recall(found, threshold),
         at_half(found, threshold),
     )
-    edges = interval(found, lambda some: precision(some, threshold))
+    edges = interval(found, threshold)
     verdicts = {
         name: {
             "said": len(verdicts),
