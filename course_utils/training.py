@@ -1,8 +1,23 @@
-"""Show that a training goes on, in a text that is the same on every machine."""
+"""For trainings in a notebook: progress whose text is the same on every machine, and memory."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import gc
+
 import tf_keras
+
+
+def release_memory() -> None:
+    """Free the models that nobody uses any more, and give their memory back to the system.
+
+    A Keras model is freed by the garbage collector alone, because its parts point at each other.
+    And on Linux the C library keeps what was freed, until it is asked to trim its heap.
+    """
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # no glibc here
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 class ShowProgress(tf_keras.callbacks.Callback):
