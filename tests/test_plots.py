@@ -114,3 +114,53 @@ def test_similarity_labels_both_sides():
 def test_no_cell_says_minus_nought():
     plots.similarity([[-0.001, -0.006], [0.004, 1.0]], ["a", "b"], ["c", "d"])
     assert [t.get_text() for t in plt.gcf().axes[0].texts] == ["0.00", "-0.01", "0.00", "1.00"]
+
+
+def test_windows_over_text_ends_with_the_text():
+    plots.windows_over_text([0, 4, 8, 12], content=6, length=17)
+    bars = [(bar.get_x(), bar.get_width()) for bar in plt.gca().patches]
+    assert bars == [(0, 6), (4, 6), (8, 6), (12, 5)]
+
+
+def test_accuracy_and_cost_has_a_row_for_each_strategy():
+    plots.accuracy_and_cost({"head": (0.7, 0.02), "mean": (0.9, 0.01)}, {"head": 128, "mean": 990})
+    left, right = plt.gcf().axes
+    assert labels(left.yaxis) == ["head", "mean"]
+    assert [bar.get_width() for bar in right.patches] == [128, 990]
+
+
+def test_time_and_memory_draws_every_kind_twice():
+    rows = [{"length": n, "seconds": n / 1e3, "megabytes": n / 100} for n in (512, 1024)]
+    plots.time_and_memory({"full": rows, "online": rows}, {"full": (1.0, 1.0), "online": (1, 1)})
+    left, right = plt.gcf().axes
+    assert [len(ax.lines) for ax in (left, right)] == [2, 2]
+    assert list(right.lines[0].get_ydata()) == [5.12, 10.24]
+
+
+def test_curves_draws_a_line_for_each_name():
+    plots.curves({"up": [1, 2, 3], "down": [3, 2, 1]}, "step", "loss", log=True)
+    ax = plt.gcf().axes[0]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["up", "down"]
+    assert [list(line.get_ydata()) for line in ax.lines] == [[1, 2, 3], [3, 2, 1]]
+    assert ax.get_yscale() == "log"
+
+
+def test_points_and_means_goes_through_the_means_and_shows_every_point():
+    plots.points_and_means({"a": {50: [0.2, 0.4], 1000: [0.8]}}, "labels", "accuracy")
+    ax = plt.gcf().axes[0]
+    mean, *points = ax.lines
+    np.testing.assert_allclose(mean.get_ydata(), [0.3, 0.8])
+    assert [list(line.get_ydata()) for line in points] == [[0.2, 0.4], [0.8]]
+    assert labels(ax.xaxis) == ["50", "1,000"]
+
+
+def test_word_weights_has_the_first_word_on_top():
+    plots.word_weights(["how", "many"], [0.5, -1.0], "title")
+    ax = plt.gcf().axes[0]
+    assert labels(ax.yaxis) == ["how", "many"] and ax.yaxis_inverted()
+    assert [bar.get_width() for bar in ax.patches] == [0.5, -1.0]
+
+
+def test_page_shows_a_text_as_it_is():
+    plots.page("loss 0.1 $5\n\nend\n")
+    assert [text.get_text() for text in plt.gcf().axes[0].texts] == ["loss 0.1 $5\n\nend"]
