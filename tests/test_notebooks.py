@@ -85,6 +85,7 @@ def test_no_solution_stands_in_a_learners_notebook(file: Path) -> None:
              for line in text.splitlines()]  # fmt: skip
     bodies = {name: split_source(name)[1] for name in exercises()}
     given = {line.strip() for name in exercises() for line in stub(name).splitlines()}
+    given.add("with tf.GradientTape() as tape:")  # how every gradient is taken
     leaked = {(name, line.strip()) for name, body in bodies.items() for line in body.splitlines()
               if len(line.strip()) > 25 and line.strip() in shown
               and line.strip() not in given}  # fmt: skip
