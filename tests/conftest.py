@@ -1,5 +1,18 @@
-"""No test leaves a trace in the history of what whoever runs it has practised."""
+"""How the tests are shared out; and none leaves a trace in what their user has practised."""
 
 import os
 
+import pytest
+
 os.environ["ATTENTION_COURSE_HISTORY"] = "off"
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests of a file stay together, since they share what takes long to compute.
+
+    Those of the notebooks share nothing, and each runs a notebook: they may go anywhere.
+    """
+    for item in items:
+        if item.path.name != "test_notebooks.py":
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
