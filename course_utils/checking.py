@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from course_utils import attempt as attempts
+from course_utils import timer
 from course_utils.attempt import Outcome
 from course_utils.exercise import (
     Alternative,
@@ -69,12 +70,12 @@ def check(fn: Callable) -> float | None:
         print(f"💥 Without quotes: check({fn}). `check` looks at the function itself.")
         return None
     examination = examine(fn, name)
-    print("\n".join(examination.lines))
-    _remember(examination)
+    print("\n".join([*examination.lines, *timer.lines()]))
+    remember(examination)
     return float(examination.state == "passed") if "NBGRADER_EXECUTION" in os.environ else None
 
 
-def _remember(examination: Examination) -> None:
+def remember(examination: Examination) -> None:
     """Note what was judged, for the report of weak spots; the same once more says nothing new."""
     if examination.state == "not started":
         return

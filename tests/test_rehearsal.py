@@ -279,6 +279,22 @@ def test_an_interview_from_first_question_to_report(own, capsys):
     assert [event["item"] for event in own.events("mock")] == [i.kind for i in interview.items]
 
 
+def test_only_a_function_is_judged_and_its_name_does_not_matter(own, capsys):
+    interview = mock(20, seed=1)
+    while interview.item.kind != "code":
+        interview.skip()
+    name = interview.item.name
+    for nothing in (None, 3, name):
+        interview.judge(nothing)
+        assert interview.item.name == name and "not a function" in capsys.readouterr().out
+    mine = variant(name)
+    mine.__name__ = "mine"
+    interview.judge(mine)
+    assert interview.item is None and "✅" in capsys.readouterr().out
+    (event,) = own.events("check")
+    assert (event["exercise"], event["state"]) == (name, "passed")
+
+
 def test_an_interview_of_an_odd_length_is_refused(capsys):
     assert mock(7) is None
     assert "20, 45, 60" in capsys.readouterr().out
@@ -320,7 +336,9 @@ def test_flash_cards_filtered_by_topic(own):
     topic = next(part for part in parts(app) if getattr(part, "description", "") == "topic")
     topic.value = "masks"
     assert "· masks ·" in text_of(app)
-    asked = next(part for part in parts(app) if getattr(part, "description", "") == "asked by")
+    asked = next(
+        part for part in parts(app) if getattr(part, "description", "") == "banks, at least"
+    )
     asked.value = 24
     assert "No card fits" in text_of(app)
 
@@ -330,6 +348,7 @@ def test_quiz_with_buttons(own):
     choices = next(part for part in parts(app) if isinstance(part, RadioButtons))
     click(app, "Check")
     assert own.events() == [], "nothing was chosen"
+    assert "Choose one first" in text_of(app)
     choices.value = "a"
     click(app, "Check")
     assert len(own.events("quiz")) == 1 and "right" in text_of(app).lower()
@@ -343,6 +362,7 @@ def test_a_mock_interview_with_buttons(own):
     for _ in range(20):
         if "Mock interview of 20 minutes" in text_of(app):
             break
+        assert "interview." not in text_of(app), "buttons do it"
         if "concept" in text_of(app) or "follow-up" in text_of(app):
             click(app, "Reveal")
             click(app, "Rate, and next")

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import random
 import re
+import textwrap
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import NamedTuple
 
-from course_utils import check  # loads TensorFlow without its messages
+from course_utils import check  # noqa: F401  it starts TensorFlow, silently
 from course_utils.bank import Question, questions
-from course_utils.checking import examine
+from course_utils.checking import examine, remember
 from course_utils.exercise import exercises, stub
 from course_utils.history import Event, history
 from course_utils.notebooks import NOTEBOOKS
@@ -33,26 +34,31 @@ class Item(NamedTuple):
     minutes: int
 
 
-def mock(minutes: int = 20, seed: int | None = None) -> MockInterview | None:
+def mock(minutes: int = 20, seed: int | None = None, buttons: bool = False) -> MockInterview | None:
     """Begin a mock interview of 20, 45 or 60 minutes; the same seed draws the same questions.
 
     Prints the first item. What comes next: interview.reveal(), interview.tick(said=[…]),
-    interview.judge(your_function), interview.skip(), interview.report().
+    interview.judge(your_function), interview.skip(), interview.report(). With `buttons` the
+    text names none of these, nor the question, which stands on a card of its own.
     """
     if minutes not in ROUNDS:
         print(f"An interview takes {', '.join(map(str, ROUNDS))} minutes.")
         return None
     seed = random.randrange(10**6) if seed is None else seed
-    return MockInterview(minutes, plan(minutes, history().events(), seed))
+    return MockInterview(minutes, plan(minutes, history().events(), seed), buttons=buttons)
 
 
 class MockInterview:
     """An interview that has begun: a list of items, and what became of each."""
 
     def __init__(
-        self, minutes: int, items: Sequence[Item], clock: Callable[[], float] = time.monotonic
+        self,
+        minutes: int,
+        items: Sequence[Item],
+        clock: Callable[[], float] = time.monotonic,
+        buttons: bool = False,
     ):
-        self.minutes, self.items, self.clock = minutes, tuple(items), clock
+        self.minutes, self.items, self.clock, self.buttons = minutes, tuple(items), clock, buttons
         self.started = clock()
         self.shares: list[float | None] = []  # None: skipped
         print(f"{minutes} minutes, {len(self.items)} items. The clock runs.")
@@ -80,12 +86,19 @@ class MockInterview:
             self._done(0.0 if wrong else share)
 
     def judge(self, fn: Callable) -> None:
-        """Check the function that was to be written or repaired; then the next item is asked."""
+        """Check the function that was to be written or repaired; then the next item is asked.
+
+        Whatever its name is. What is no function, or was not begun, is not counted.
+        """
         if self._is("code", "debugging"):
-            check(fn)
             judged = examine(fn, self.item.name)
-            if judged.state == "not started":
+            print("\n".join(judged.lines))
+            if judged.state == "not started" or not callable(fn):
+                if self.buttons:  # there the verdict has taken the place of the contract
+                    print()
+                    self._show()
                 return
+            remember(judged)
             self._done(judged.passed / judged.total if judged.total else 0.0)
 
     def skip(self) -> None:
@@ -99,7 +112,7 @@ class MockInterview:
         for number, item in enumerate(self.items):
             share = self.shares[number] if number < len(self.shares) else None
             made = "not answered" if share is None else f"{share:.0%} of the points"
-            print(f"   {item.kind:<10} {title(item)[:52]:<52}  {made}")
+            print(f"   {item.kind:<10} {_short(title(item)):<52}  {made}")
         answered = [share or 0.0 for share in self.shares]
         whole = sum(answered) / len(self.items)
         print(f"In all {whole:.0%}. Where to go on: weak_spots()")
@@ -131,13 +144,18 @@ class MockInterview:
         print(f"[{self._elapsed()} used] {number} of {len(self.items)}, {item.kind}, "
               f"{item.minutes} minutes.{over}")  # fmt: skip
         if item.kind in ("concept", "follow-up"):
+            if self.buttons:
+                return
             print(cards.wrapped(questions()[item.name].question))
             print("Say your answer aloud. Then interview.reveal() and interview.tick(said=[…]).")
         else:
             verb = (
                 "Write it from memory" if item.kind == "code" else "Find what is wrong and mend it"
             )
-            print(f"{verb}, in a new cell. Then interview.judge({item.name}).")
+            then = (
+                "run the cell and press Judge" if self.buttons else f"interview.judge({item.name})"
+            )
+            print(f"{verb}, in a new cell. Then {then}.")
             print('Other functions of the course that you need: name = use("name").\n')
             print(stub(item.name))
 
@@ -206,6 +224,10 @@ def minutes_of_exercises() -> dict[str, int]:
         text = source.read_text(encoding="utf-8")
         found.update((name, int(minutes)) for name, minutes in re.findall(line, text, re.M))
     return {name: minutes for name, minutes in found.items() if name in exercises()}
+
+
+def _short(text: str) -> str:
+    return textwrap.shorten(text, 52, placeholder=" …")
 
 
 def title(item: Item) -> str:

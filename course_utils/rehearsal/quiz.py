@@ -42,7 +42,7 @@ def record(item: Question, letter: str) -> str:
     right = next(choice.letter for choice in choices if choice.right)
     history().add("quiz", card=item.id, choice=letter, right=letter == right)
     verdict = "Right." if letter == right else f"No: {right} is right."
-    reasons = (f"{c.letter}) {c.text} — {'Yes' if c.right else 'No'}: {c.reason}" for c in choices)
+    reasons = (f"{'✅' if c.right else '❌'} {c.letter}) {c.text} — {c.reason}" for c in choices)
     return "\n".join([verdict, *(wrapped(reason, "   ") for reason in reasons)])
 
 

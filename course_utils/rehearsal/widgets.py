@@ -22,6 +22,14 @@ from course_utils.rehearsal.mock import ROUNDS, MockInterview, mock
 
 ANY = "any"
 WIDE = widgets.Layout(width="46em")
+FITTING = {"description_width": "initial"}
+# JupyterLab breaks preformatted text inside words, and ends what is written beside a checkbox in
+# "…" where the line is full.
+PRE = "white-space: pre-wrap; word-break: normal; overflow-wrap: anywhere"
+WHOLE_LABELS = """<style>
+.course-points .widget-checkbox, .course-points .widget-checkbox label
+{ height: auto; white-space: normal; line-height: 1.5 }
+</style>"""
 
 
 def flash_cards() -> widgets.VBox:
@@ -29,7 +37,7 @@ def flash_cards() -> widgets.VBox:
     topics = list(dict.fromkeys(question.topic for question in questions().values()))
     topic = widgets.Dropdown(options=[ANY, *topics], description="topic")
     level = widgets.Dropdown(options=[ANY, "junior", "senior", "staff"], description="level")
-    asked = widgets.IntSlider(0, 0, 24, description="asked by")
+    asked = widgets.IntSlider(0, 0, 24, description="banks, at least", style=FITTING)
     card = _Card()
 
     def show(*_: object) -> None:
@@ -52,9 +60,12 @@ class _Card:
 
     def __init__(self) -> None:
         self.face, self.verdict = _text(), _text()
-        self.written = widgets.Textarea(placeholder="Your answer, aloud or here", layout=WIDE)
+        self.written = widgets.Textarea(
+            placeholder="Your answer, aloud or here", layout=WIDE, rows=4
+        )
         self.reveal = _button("Reveal", self._reveal)
         self.points = widgets.VBox()
+        self.points.add_class("course-points")
         self.box = widgets.VBox([self.face, self.written, self.reveal, self.points, self.verdict])
         self.then: Callable[[], None] = lambda: None
         self.rate: Callable[[Question, set[int], set[int]], str] = cards.record
@@ -80,12 +91,15 @@ class _Card:
         wrong = [_box(claim) for claim in self.question.not_to_say]
 
         def rate() -> None:
-            verdict = self.rate(self.question, _ticked(said), _ticked(wrong))
+            rated = self.question
+            verdict = self.rate(rated, _ticked(said), _ticked(wrong))
             self.then()
-            _say(self.verdict, verdict)
+            _say(self.verdict, verdict and f"{rated.id}: {verdict}")
+            self.written.focus()  # the points are gone: else the page stays far below the card
 
-        self.reveal.disabled = True
+        self.reveal.disabled, self.verdict.value = True, ""
         self.points.children = (
+            widgets.HTML(WHOLE_LABELS),
             answer,
             hint,
             widgets.HTML("<b>An interviewer listens for</b> (tick what you said)"),
@@ -112,9 +126,11 @@ def quiz_cards() -> widgets.VBox:
         choices.value, check.disabled, reasons.value = None, item is None, ""
 
     def judge() -> None:
-        if choices.value:
-            _say(reasons, quiz.record(item, choices.value))
-            check.disabled = True
+        if not choices.value:
+            _say(reasons, "Choose one first.")
+            return
+        _say(reasons, quiz.record(item, choices.value))
+        check.disabled = True
 
     check, following = _button("Check", judge), _button("Next", show)
     show()
@@ -142,14 +158,14 @@ def mock_interview() -> widgets.VBox:
             name.value = item.name
         card.box.layout.display = "" if talk else "none"
         code.layout.display = "none" if talk or item is None else ""
-        skip.disabled = item is None
+        skip.disabled, start.disabled = item is None, item is not None
 
     def begin() -> None:
-        step(lambda: interview.append(mock(length.value)))
+        step(lambda: interview.append(mock(length.value, buttons=True)))
 
     def judge() -> None:
         shell = get_ipython()
-        function = shell and shell.user_ns.get(name.value)
+        function = shell and shell.user_ns.get(name.value.strip())
         step(lambda: interview[-1].judge(function))
 
     def rate(_: Question, points: set[int], wrong: set[int]) -> str:
@@ -164,16 +180,15 @@ def mock_interview() -> widgets.VBox:
 
 
 def _text() -> widgets.HTML:
-    return widgets.HTML(layout=WIDE)
+    return widgets.HTML()
 
 
 def _say(place: widgets.HTML, text: str) -> None:
     """Show text as it would be printed."""
-    place.value = f"<pre style='white-space: pre-wrap'>{html.escape(text)}</pre>" if text else ""
+    place.value = f"<pre style='{PRE}'>{html.escape(text)}</pre>" if text else ""
 
 
 def _box(text: str) -> widgets.Checkbox:
-    # A long description would be cut off; `wide` text beside the box is not.
     layout = widgets.Layout(width="auto")
     return widgets.Checkbox(description=text, indent=False, layout=layout)
 
