@@ -225,15 +225,15 @@ def accuracy_and_cost(
 def time_and_memory(
     measured: Mapping[str, Sequence[Mapping[str, float]]], slopes: Mapping[str, tuple[float, float]]
 ) -> None:
-    """Seconds and megabytes against length, on logarithmic axes.
+    """Processor seconds and megabytes against length, on logarithmic axes.
 
-    measured: for each kind rows with length, seconds, megabytes; slopes: the exponents fitted to
-    seconds and to megabytes.
+    measured: for each kind rows with length, processor, megabytes; slopes: the exponents fitted to
+    the two.
     """
     _, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-    for number, (ax, what) in enumerate(zip(axes, ("seconds", "megabytes"), strict=True)):
+    for number, (ax, what) in enumerate(zip(axes, ("processor", "megabytes"), strict=True)):
         for (kind, rows), marker in zip(measured.items(), cycle("os^")):
-            seen = [row for row in rows if row[what] > 0.5 or what == "seconds"]
+            seen = [row for row in rows if row[what] > 0.5 or what == "processor"]
             label = f"{kind}: length^{slopes[kind][number]:.1f}"
             lengths = [row["length"] for row in seen]
             ax.plot(lengths, [row[what] for row in seen], f"{marker}-", label=label)
@@ -241,7 +241,7 @@ def time_and_memory(
         ax.set_yscale("log")
         lengths = sorted({row["length"] for rows in measured.values() for row in rows})
         ax.set_xticks(lengths, [f"{length:,}" for length in lengths], fontsize=8, rotation=45)
-        ax.set(xlabel="length", ylabel=what)
+        ax.set(xlabel="length", ylabel={"processor": "processor seconds"}.get(what, what))
         ax.grid(alpha=0.3)
         ax.legend(fontsize=8)
     _show()
@@ -352,4 +352,13 @@ def page(text: str) -> None:
     _, ax = plt.subplots(figsize=(0.085 * width + 0.3, 0.19 * len(lines) + 0.2))
     ax.set_axis_off()
     ax.text(0, 1, "\n".join(lines), family="monospace", fontsize=9, va="top", parse_math=False)
+    _show()
+
+
+def rate_test(rates: Sequence[float], losses: Sequence[float], ceiling: float) -> None:
+    """The loss of each step against its learning rate (log), up to a loss of `ceiling`."""
+    _, ax = plt.subplots(figsize=(5.5, 3.2), layout="constrained")
+    ax.plot(rates, losses, ".-")
+    ax.set_xscale("log")
+    ax.set(xlabel="learning rate of the step", ylabel="loss of the batch", ylim=(0, ceiling))
     _show()

@@ -130,7 +130,7 @@ def test_accuracy_and_cost_has_a_row_for_each_strategy():
 
 
 def test_time_and_memory_draws_every_kind_twice():
-    rows = [{"length": n, "seconds": n / 1e3, "megabytes": n / 100} for n in (512, 1024)]
+    rows = [{"length": n, "processor": n / 1e3, "megabytes": n / 100} for n in (512, 1024)]
     plots.time_and_memory({"full": rows, "online": rows}, {"full": (1.0, 1.0), "online": (1, 1)})
     left, right = plt.gcf().axes
     assert [len(ax.lines) for ax in (left, right)] == [2, 2]
@@ -164,3 +164,10 @@ def test_word_weights_has_the_first_word_on_top():
 def test_page_shows_a_text_as_it_is():
     plots.page("loss 0.1 $5\n\nend\n")
     assert [text.get_text() for text in plt.gcf().axes[0].texts] == ["loss 0.1 $5\n\nend"]
+
+
+def test_rate_test_is_cut_off_where_the_loss_explodes():
+    plots.rate_test([1e-5, 1e-3, 1.0], [1.8, 1.6, 900.0], ceiling=3)
+    ax = plt.gcf().axes[0]
+    assert list(ax.lines[0].get_ydata()) == [1.8, 1.6, 900.0]
+    assert ax.get_xscale() == "log" and ax.get_ylim() == (0, 3)

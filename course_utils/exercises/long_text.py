@@ -128,7 +128,7 @@ def online_softmax_attention(
     key: tf.Tensor,
     value: tf.Tensor,
     mask: tf.Tensor | None = None,
-    block: int = 512,
+    block: int = 1024,
 ) -> tf.Tensor:
     """Full attention, exactly, in blocks of keys: the softmax is put right as it goes along.
 
@@ -696,7 +696,9 @@ def largest_array(call: Callable[[], object]) -> int:
         call()
     finally:
         op_callbacks.remove_op_callback(note)
-    return max(sizes) if len(sizes) > FEW or tracemalloc.is_tracing() else _numpy_memory(call) // 8
+    if len(sizes) <= FEW and not tracemalloc.is_tracing():
+        sizes.append(_numpy_memory(call) // 8)
+    return max(sizes)
 
 
 def _numpy_memory(call: Callable[[], object]) -> int:

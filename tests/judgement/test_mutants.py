@@ -55,8 +55,8 @@ EQUIVALENT = {
         "min(stop + radius, length) → min(length, stop + radius)": "the same",
     },
     "online_softmax_attention": {
-        "512 → 513": "the result does not depend on the block",
-        "512 → 511": "the same",
+        "1024 → 1025": "the result does not depend on the block",
+        "1024 → 1023": "the same",
         "tf.zeros_like(largest) → largest": "shrunk to 0 before anything is added",
         "tf.maximum(largest, tf.reduce_max(scores, -1, keepdims=True)) → "
         "tf.maximum(tf.reduce_max(scores, -1, keepdims=True), largest)": "the same",
