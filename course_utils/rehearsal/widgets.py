@@ -21,7 +21,8 @@ from course_utils.rehearsal.coach import advice, sentences
 from course_utils.rehearsal.mock import ROUNDS, MockInterview, mock
 
 ANY = "any"
-WIDE = widgets.Layout(width="46em")
+WIDE = widgets.Layout(width="46em", max_width="98%")
+WRAPPED = widgets.Layout(flex_flow="row wrap")
 FITTING = {"description_width": "initial"}
 # JupyterLab breaks preformatted text inside words, and ends what is written beside a checkbox in
 # "…" where the line is full.
@@ -52,7 +53,7 @@ def flash_cards() -> widgets.VBox:
         box.observe(show, "value")
     card.then = show
     show()
-    return widgets.VBox([widgets.HBox([topic, level, asked]), card.box])
+    return widgets.VBox([widgets.HBox([topic, level, asked], layout=WRAPPED), card.box])
 
 
 class _Card:
@@ -176,7 +177,7 @@ def mock_interview() -> widgets.VBox:
     card.rate, skip.disabled = rate, True
     code.children = (name, _button("Judge", judge))
     card.box.layout.display = code.layout.display = "none"
-    return widgets.VBox([widgets.HBox([length, start, skip]), said, card.box, code])
+    return widgets.VBox([widgets.HBox([length, start, skip], layout=WRAPPED), said, card.box, code])
 
 
 def _text() -> widgets.HTML:
