@@ -360,5 +360,6 @@ def rate_test(rates: Sequence[float], losses: Sequence[float], ceiling: float) -
     _, ax = plt.subplots(figsize=(5.5, 3.2), layout="constrained")
     ax.plot(rates, losses, ".-")
     ax.set_xscale("log")
-    ax.set(xlabel="learning rate of the step", ylabel="loss of the batch", ylim=(0, ceiling))
+    ax.set(xlabel="learning rate of the step", ylabel="loss of the batch")
+    ax.set_ylim(0.8 * min(losses), ceiling)
     _show()
