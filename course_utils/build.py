@@ -30,7 +30,7 @@ from nbformat import NotebookNode
 from course_utils.exercise import exercises, split_source, stub
 from course_utils.notebooks import NOTEBOOKS, UnusableNotebook, kernel_environment, read
 
-SECONDS_PER_CELL = 120
+SECONDS_PER_CELL = 600  # a training of notebook 05, on a slow machine
 KERNELS_AT_ONCE = 2  # each takes half a gigabyte and a core
 
 

@@ -50,7 +50,7 @@ def test_each_source_has_its_two_notebooks() -> None:
 
 @every_notebook
 def test_nbval_finds_every_output_as_it_is_stored(file: Path) -> None:
-    cells = run_nbval(file, seconds_per_cell=120)
+    cells = run_nbval(file, seconds_per_cell=600)
     assert list(cells) == list(range(len(code_cells(read(file)))))
     assert {number: cell.reason for number, cell in cells.items() if not cell.passed} == {}
 
