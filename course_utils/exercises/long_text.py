@@ -387,11 +387,31 @@ COMBINE_MISTAKES = (
         "text's prediction must not depend on how long the other texts of the batch are.",
         {"tf.cast(mask, predictions.dtype)": "tf.cast(mask | True, predictions.dtype)"},
     ),
-    Mistake(
-        "divided_by_all_windows",
-        "The sum leaves padding windows out, but the count does not: the shorter a text, the "
-        "smaller its numbers. Divide by the number of real windows.",
-        {"tf.reduce_sum(real, axis=1)": "real.shape[1]"},
+    *(
+        Mistake(
+            "padding_in_the_mean" if how == "mean" else "padding_votes",
+            f"With “{how}” padding windows count like real ones. Leave them out, of the sum and of "
+            "the count: a text's prediction must not depend on how long the other texts of the "
+            "batch are.",
+            change,
+        )
+        for how, change in (
+            ("mean", {"    real =": '    mask = mask | (how == "mean")\n    real ='}),
+            ("vote", {"best = tf": "mask = mask | True\n        best = tf"}),
+        )
+    ),
+    *(
+        Mistake(
+            "divided_by_all_windows",
+            "The sum leaves padding windows out, but the count does not: the shorter a text, the "
+            "smaller its numbers. Divide by the number of real windows.",
+            {"tf.reduce_sum(real, axis=1)": count},
+        )
+        for count in (
+            "real.shape[1]",
+            '(real.shape[1] if how == "mean" else tf.reduce_sum(real, axis=1))',
+            '(real.shape[1] if how == "vote" else tf.reduce_sum(real, axis=1))',
+        )
     ),
     Mistake(
         "padding_in_the_sum",

@@ -280,6 +280,20 @@ def mean_of_products(predictions, mask, how):
     return tf.reduce_mean(predictions * tf.cast(mask, tf.float32)[..., None], axis=1)
 
 
+@written("combine_windows", "padding_in_the_mean")
+def reduce_mean_alone(predictions, mask, how):
+    if how == "mean":
+        return tf.reduce_mean(predictions, axis=1)
+    return einsum_and_a_table(predictions, mask, how)
+
+
+@written("combine_windows", "padding_votes")
+def every_window_votes(predictions, mask, how):
+    if how != "vote":
+        return einsum_and_a_table(predictions, mask, how)
+    return tf.reduce_mean(tf.one_hot(tf.argmax(predictions, -1), predictions.shape[-1]), axis=1)
+
+
 @written("combine_windows", "max_of_confidence")
 def the_surest_window(predictions, mask, how):
     if how != "max":
