@@ -22,12 +22,49 @@ from course_utils.weights import Linear
 ABSOLUTE, RELATIVE = 1e-3, 1e-2
 
 
+class _DType:
+    """NumPy's dtype with TensorFlow's `min`. NumPy takes what has a `dtype` for a dtype."""
+
+    def __init__(self, dtype: np.dtype) -> None:
+        self.dtype = dtype
+
+    @property
+    def min(self) -> np.floating:
+        return np.finfo(self.dtype).min
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.dtype, name)
+
+
+class _Tensor(np.ndarray):
+    """An array with such a dtype."""
+
+    @property
+    def dtype(self) -> _DType:
+        return _DType(super().dtype)
+
+
+def _as_tensors(inputs: Any) -> Any:
+    """The same arrays, in tuples or alone, as _Tensor."""
+    if isinstance(inputs, tuple):
+        parts = map(_as_tensors, inputs)
+        return inputs._make(parts) if hasattr(inputs, "_make") else tuple(parts)
+    return inputs.view(_Tensor) if isinstance(inputs, np.ndarray) else inputs
+
+
 def _reduction(reduce: Callable) -> Callable:
-    return lambda x, axis=None, keepdims=False: reduce(x, axis=axis, keepdims=keepdims)
+    def reduced(x: np.ndarray, axis: Any = None, keepdims: bool = False) -> np.ndarray:
+        return reduce(x, axis=tuple(axis) if isinstance(axis, list) else axis, keepdims=keepdims)
+
+    return reduced
 
 
 def _matmul(a: np.ndarray, b: np.ndarray, transpose_b: bool = False) -> np.ndarray:
     return a @ (np.swapaxes(b, -1, -2) if transpose_b else b)
+
+
+def _matvec(a: np.ndarray, b: np.ndarray, transpose_a: bool = False) -> np.ndarray:
+    return ((np.swapaxes(a, -1, -2) if transpose_a else a) @ b[..., None])[..., 0]
 
 
 def _softmax(scores: np.ndarray, axis: int = -1) -> np.ndarray:
@@ -85,7 +122,9 @@ _TENSORFLOW = SimpleNamespace(
     range=lambda *args, dtype=np.int32: np.arange(*args, dtype=dtype),
     ones=np.ones,
     ones_like=np.ones_like,
+    zeros=np.zeros,
     zeros_like=np.zeros_like,
+    fill=lambda shape, number: np.full(shape, np.float32(number)).view(_Tensor),
     shape=np.shape,
     gather=lambda x, rows: x[rows],
     norm=lambda x, axis, keepdims: np.linalg.norm(x, axis=axis, keepdims=keepdims),
@@ -110,6 +149,7 @@ _TENSORFLOW = SimpleNamespace(
     reduce_max=_reduction(np.max),
     reduce_min=_reduction(np.min),
     linalg=SimpleNamespace(
+        matvec=_matvec,
         matrix_transpose=lambda x: np.swapaxes(x, -1, -2),
         band_part=_band_part,
     ),
@@ -174,7 +214,7 @@ def _computed(name: str, changes: tuple[Mistake | Alternative, ...]) -> Any:
         return None
     function = combined(name, *changes, instead=_IN_NUMPY)
     try:
-        value = function(*call.args, **call.kwargs)
+        value = function(*_as_tensors(call.args), **call.kwargs)
     except Exception:  # the changed function crashes, or a part of TensorFlow is not here
         return None
     return value if is_numbers(value) else None
