@@ -15,7 +15,7 @@ from ipywidgets import Checkbox, RadioButtons
 
 from course_utils import check, history, plots
 from course_utils.bank import questions
-from course_utils.exercise import exercises, variant
+from course_utils.exercise import catalogue, exercises, variant
 from course_utils.history import History, HistoryError, export_history, import_history
 from course_utils.rehearsal import (
     answer,
@@ -293,6 +293,31 @@ def test_only_a_function_is_judged_and_its_name_does_not_matter(own, capsys):
     assert interview.item is None and "✅" in capsys.readouterr().out
     (event,) = own.events("check")
     assert (event["exercise"], event["state"]) == (name, "passed")
+
+
+def test_code_may_be_mended_and_a_false_claim_is_reported(own, capsys):
+    interview = mock(20, seed=1)
+    interview.tick(said=[1, 2], wrong=[1])
+    while interview.item.kind != "code":
+        interview.skip()
+    name = interview.item.name
+    interview.judge(lambda *args, **kwargs: None)
+    assert interview.item.name == name and "Mend it and judge it again" in capsys.readouterr().out
+    interview.report()
+    text = capsys.readouterr().out
+    assert "a false claim, so nothing counts" in text and "0% of the points" in text
+    interview.judge(variant(name))
+    assert interview.shares[-1] == 1.0 and interview.shares[0] == 0.0 and interview.item is None
+
+
+def test_the_last_verdict_counts_for_code_that_is_left(own, capsys):
+    interview = mock(20, seed=1)
+    while interview.item.kind != "code":
+        interview.skip()
+    interview.judge(variant(interview.item.name, catalogue(interview.item.name)[-1]))
+    interview.skip()
+    assert 0 <= interview.shares[-1] < 1
+    assert interview.judged is None and "of the points" in capsys.readouterr().out
 
 
 def test_an_interview_of_an_odd_length_is_refused(capsys):

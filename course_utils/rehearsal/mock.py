@@ -61,6 +61,8 @@ class MockInterview:
         self.minutes, self.items, self.clock, self.buttons = minutes, tuple(items), clock, buttons
         self.started = clock()
         self.shares: list[float | None] = []  # None: skipped
+        self.false_claims: set[str] = set()  # the questions that were answered with one
+        self.judged: float | None = None  # share of an attempt that may still be mended
         print(f"{minutes} minutes, {len(self.items)} items. The clock runs.")
         self._show()
 
@@ -83,12 +85,15 @@ class MockInterview:
                 return
             cards.tick(self.item.name, said, wrong)
             share = len(set(said)) / len(questions()[self.item.name].rubric)
+            if wrong:
+                self.false_claims.add(self.item.name)
             self._done(0.0 if wrong else share)
 
     def judge(self, fn: Callable) -> None:
-        """Check the function that was to be written or repaired; then the next item is asked.
+        """Check the function that was to be written or repaired; if it is right, the next item.
 
-        Whatever its name is. What is no function, or was not begun, is not counted.
+        If not, it may be mended and judged again. What is no function, or was not begun, is not
+        counted. The function's name does not matter.
         """
         if self._is("code", "debugging"):
             judged = examine(fn, self.item.name)
@@ -99,22 +104,30 @@ class MockInterview:
                     self._show()
                 return
             remember(judged)
-            self._done(judged.passed / judged.total if judged.total else 0.0)
+            self.judged = judged.passed / judged.total if judged.total else 0.0
+            if judged.state == "passed":
+                self._done(self.judged)
+            elif self.buttons:
+                print("\nMend it, run its cell, and press Judge again. Skip goes on: this counts.")
+            else:
+                print("\nMend it and judge it again. interview.skip() goes on: this counts then.")
 
     def skip(self) -> None:
-        """Go on without an answer; the report counts it as nothing said."""
+        """Go on. Of code the last verdict counts; else the report counts it as nothing said."""
         if self._is("concept", "follow-up", "code", "debugging"):
-            self._done(None)
+            self._done(self.judged)
 
     def report(self) -> None:
         """Print what became of each item, and the share of points by kind."""
         print(f"Mock interview of {self.minutes} minutes: {self._elapsed()} used.")
-        for number, item in enumerate(self.items):
-            share = self.shares[number] if number < len(self.shares) else None
+        open_items = [None] * (len(self.items) - len(self.shares) - 1)
+        shares = [*self.shares, self.judged, *open_items][: len(self.items)]
+        for item, share in zip(self.items, shares, strict=True):
             made = "not answered" if share is None else f"{share:.0%} of the points"
+            if item.name in self.false_claims:
+                made = "a false claim, so nothing counts"
             print(f"   {item.kind:<10} {_short(title(item)):<52}  {made}")
-        answered = [share or 0.0 for share in self.shares]
-        whole = sum(answered) / len(self.items)
+        whole = sum(share or 0.0 for share in shares) / len(self.items)
         print(f"In all {whole:.0%}. Where to go on: weak_spots()")
 
     def _is(self, *kinds: str) -> bool:
@@ -132,6 +145,7 @@ class MockInterview:
             share=None if share is None else round(share, 2),
         )  # fmt: skip
         self.shares.append(share)
+        self.judged = None
         print()
         if self.item is None:
             self.report()
