@@ -11,7 +11,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 from course_utils import build as building
 from course_utils.__main__ import main
 from course_utils.answers import answers
-from course_utils.build import both_states, build, solved_cell, write
+from course_utils.build import SECONDS_PER_CELL, both_states, build, solved_cell, write
 from course_utils.exercise import exercises, source, split_source, stub
 from course_utils.notebooks import (
     NOTEBOOKS,
@@ -50,7 +50,7 @@ def test_each_source_has_its_two_notebooks() -> None:
 
 @every_notebook
 def test_nbval_finds_every_output_as_it_is_stored(file: Path) -> None:
-    cells = run_nbval(file, seconds_per_cell=600)
+    cells = run_nbval(file, seconds_per_cell=SECONDS_PER_CELL)
     assert list(cells) == list(range(len(code_cells(read(file)))))
     assert {number: cell.reason for number, cell in cells.items() if not cell.passed} == {}
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import cache
+from itertools import zip_longest
 from typing import NamedTuple
 
 from course_utils import check  # noqa: F401  it starts TensorFlow, silently
@@ -120,9 +121,8 @@ class MockInterview:
     def report(self) -> None:
         """Print what became of each item, and the share of points by kind."""
         print(f"Mock interview of {self.minutes} minutes: {self._elapsed()} used.")
-        open_items = [None] * (len(self.items) - len(self.shares) - 1)
-        shares = [*self.shares, self.judged, *open_items][: len(self.items)]
-        for item, share in zip(self.items, shares, strict=True):
+        shares = self.shares if self.item is None else [*self.shares, self.judged]
+        for item, share in zip_longest(self.items, shares):
             made = "not answered" if share is None else f"{share:.0%} of the points"
             if item.name in self.false_claims:
                 made = "a false claim, so nothing counts"
