@@ -178,7 +178,7 @@ class Model:
         optimizer = tf_keras.optimizers.legacy.Adam(global_clipnorm=1.0)
 
         @tf.function(input_signature=[tf.TensorSpec((None, LENGTH), tf.int64)] * 2
-                     + [tf.TensorSpec((None,), tf.int64)])  # fmt: skip
+                     + [tf.TensorSpec((None,), tf.int64)], autograph=False)  # fmt: skip
         def step(token_ids, mask, labels):
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(variables)
@@ -193,7 +193,9 @@ class Model:
 
     @cache  # noqa: B019  there is one model
     def _forward(self) -> Callable:
-        @tf.function(input_signature=[tf.TensorSpec((None, LENGTH), tf.int64)] * 2)
+        @tf.function(
+            input_signature=[tf.TensorSpec((None, LENGTH), tf.int64)] * 2, autograph=False
+        )
         def forward(token_ids, mask):
             hidden = self.keras.bert(token_ids, attention_mask=mask)
             return hidden.last_hidden_state, self.keras.classifier(hidden.pooler_output)

@@ -1,8 +1,10 @@
 """How the tests are shared out; and none leaves a trace in what their user has practised."""
 
+import gc
 import os
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 os.environ["ATTENTION_COURSE_HISTORY"] = "off"
 # Two tests run at a time: with a thread for each core each would wait for the other's. (The stored
@@ -11,12 +13,23 @@ os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests of a file stay together, since they share what takes long to compute.
+class FilesTogether(LoadScopeScheduling):
+    """The tests of a file stay in one process, since they share what takes long to compute.
 
     Those of the notebooks share nothing, and each runs a notebook: they may go anywhere.
+    (The groups of pytest-xdist 3.8, --dist loadgroup, have no effect with pytest 9.)
     """
-    for item in items:
-        if item.path.name != "test_notebooks.py":
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return nodeid if file.endswith("test_notebooks.py") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> FilesTogether:
+    return FilesTogether(config, log)
+
+
+def pytest_collection_finish() -> None:
+    """What the modules hold stays until the end: a collection need not look at it each time."""
+    gc.collect()
+    gc.freeze()

@@ -13,7 +13,7 @@ import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook
 
-from course_utils import use
+from course_utils import attempt, use
 from course_utils.answers import answers
 from course_utils.exercise import exercises, source, stub
 from course_utils.notebooks import (
@@ -39,6 +39,12 @@ WRONG, CRASHED = ("wrong", ()), ("crashed", ())
 NAMED = ("wrong", ("unstable_softmax",))
 
 FAKE_CHECK = "check = lambda fn: print('✅ softmax: right in all 6 cases.')\nnp.allclose = 1"
+
+
+@pytest.fixture(autouse=True)
+def short_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process; the kernels of the saved check keep theirs."""
+    monkeypatch.setattr(attempt, "SECONDS_PER_CASE", 2.0)
 
 
 class Learner(NamedTuple):

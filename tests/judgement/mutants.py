@@ -10,6 +10,7 @@ import ast
 import copy
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import cache
 
 from course_utils.exercise import source, variant
 
@@ -79,6 +80,7 @@ def _with(node: ast.AST, **fields: object) -> ast.AST:
     return changed
 
 
+@cache
 def mutants(name: str) -> dict[str, Callable]:
     """Every mutant of the reference of this exercise, by its description."""
     tree = ast.parse(source(name))
