@@ -100,7 +100,7 @@ def judged_and_tested(name: str) -> None:
 def _examine_names_no_other(judged: table.Judged) -> None:
     """What examine says of a pair is what follows from its class, or less."""
     for pair in table.sample(judged):
-        given = table.examined(judged.name, pair)
+        given = judged.examined(pair)
         assert given.state != "passed", table.names(pair)
         assert set(given.mistakes) <= set(judged.named(pair)), table.names(pair)
 

@@ -48,12 +48,15 @@ class Judged:
     variants: list[Changes]
     classes: list[list[int]]
     doubtful: list[tuple[str, str, float]]  # (this, that, gap): neither equal nor apart
-    of: dict[tuple[int, ...], int] = field(default_factory=dict)  # key -> number of its class
+    of: dict[tuple[int, ...], int] = field(init=False)  # key -> number of its class
+    searched: list[set[tuple[int, ...]]] = field(init=False)  # keys of explanations, in their order
+    examinations: dict[tuple[int, ...], Examination] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.of = {
             key(self.variants[i]): c for c, members in enumerate(self.classes) for i in members
         }
+        self.searched = [set(map(key, e)) for _, e in checking._explanations(find(self.name))]
 
     def like(self, changes: Changes) -> list[Changes]:
         """The variants that no case tells apart from this one, itself included."""
@@ -67,14 +70,19 @@ class Judged:
         """The names that explain gives: of the smallest explanations, what all share."""
         if checking._reference_outcome(self.name, 0, changes).error is not None:
             return ()
-        for _size, explanations in checking._explanations(find(self.name)):
-            searched = set(map(key, explanations))
+        for searched in self.searched:
             fitting = [set(names(v)) for v in self.like(changes) if key(_mistakes(v)) in searched]
             if fitting:
                 shared = set.intersection(*fitting)
                 return tuple(m for m in dict.fromkeys(m.name for m in catalogue(self.name))
                              if m in shared)  # fmt: skip
         return ()
+
+    def examined(self, changes: Changes) -> Examination:
+        """What `examine` says of the reference with these changes; asked once."""
+        if key(changes) not in self.examinations:
+            self.examinations[key(changes)] = examined(self.name, changes)
+        return self.examinations[key(changes)]
 
 
 def _mistakes(changes: Changes) -> tuple[Mistake, ...]:
@@ -265,15 +273,14 @@ def row(judged: Judged, same: Mapping | None = None) -> Row:
     name, same = judged.name, same or {}
     singles = [(m,) for m in catalogue(name)]
     pairs = [p for p in all_pairs(name) if key(p) in judged.of]
-    examinations = {key(c): examined(name, c) for c in singles}
-    told = [(set(names(c)), set(examinations[key(c)].mistakes)) for c in singles]
-    told_of_pairs = [(set(names(c)), set(examined(name, c).mistakes)) for c in sample(judged)]
+    told = [(set(names(c)), set(judged.examined(c).mistakes)) for c in singles]
+    told_of_pairs = [(set(names(c)), set(judged.examined(c).mistakes)) for c in sample(judged)]
     wrong = len(list(misled(judged, same)))
     return Row(
         name,
         len(singles),
         len({m.name for (m,) in singles}),
-        sum(examinations[key(c)].state != "passed" and judged.caught(c) for c in singles),
+        sum(judged.examined(c).state != "passed" and judged.caught(c) for c in singles),
         sum(made == given for made, given in told),
         sum(not given for _, given in told),
         sum(not given <= made for made, given in told),
