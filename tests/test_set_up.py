@@ -13,10 +13,13 @@ import sys
 import tarfile
 import tomllib
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import set_up
 
@@ -26,8 +29,8 @@ LOCKS = ("build.lock", "requirements.lock", "weights.lock")
 
 def pins(lines: list[str]) -> set[str]:
     """The `name==version` at the start of each line that has one."""
-    found = (re.match(r"[\w.-]+==[\w.]+", line) for line in lines)
-    return {match[0].lower() for match in found if match}
+    found = (re.match(r"([\w.-]+)(\[.*\])?(==[\w.]+)", line) for line in lines)
+    return {(match[1] + match[3]).lower() for match in found if match}
 
 
 def lines_of(name: str) -> list[str]:
@@ -72,8 +75,34 @@ def test_a_lock_holds_exact_versions_and_hashes_and_no_address(lock):
     packages = re.split(r"\n(?=[a-z])", re.sub(r"^#.*\n", "", text, flags=re.MULTILINE))
     assert "://" not in text and "index" not in text and str(ROOT) not in text
     for package in packages:
-        assert re.match(r"[\w.-]+==\S+ ", package), package
+        assert re.match(r"[\w.-]+(\[.*\])?==\S+ ", package), package
         assert re.search(r"--hash=sha256:[0-9a-f]{64}", package), package
+
+
+def test_the_lock_names_the_extras_that_packages_ask_each_other_for():
+    """Without them it would install only until one of these packages has a newer version."""
+    locked = {}
+    for line in lines_of("requirements.lock"):
+        if match := re.match(r"([\w.-]+)(?:\[(.*)\])?==", line):
+            locked[match[1]] = set((match[2] or "").split(","))
+    wanted = {
+        (canonicalize_name(needed.name), extra)
+        for name, extras in locked.items()
+        for needed in map(Requirement, needs_of(name))
+        for extra in needed.extras
+        if any(needed.marker is None or needed.marker.evaluate({"extra": e}) for e in extras)
+    }
+    wanted = {(name, extra) for name, extra in wanted if name in locked}
+    assert len(wanted) > 1
+    assert {(name, extra) for name, extra in wanted if extra not in locked[name]} == set()
+
+
+def needs_of(name: str) -> list[str]:
+    """What a package says that it needs; nothing, if this machine has no use for it."""
+    try:
+        return metadata.requires(name) or []
+    except metadata.PackageNotFoundError:
+        return []
 
 
 def test_nothing_that_learners_do_not_need_is_installed():
