@@ -332,7 +332,8 @@ def one_training() -> None:
         model = made.get_classifier()
         for part in (model.bert.embeddings, *model.bert.encoder.layer[:3]):
             part.trainable = False
-        model.compile(model.optimizer, model.loss, metrics=["accuracy"])  # else it is not frozen
+        adam = tf_keras.optimizers.legacy.Adam()
+        model.compile(adam, model.loss, metrics=["accuracy"])  # else it is not frozen
         learner = ktrain.get_learner(model, train_data=train, batch_size=16)
         fit = seconds(lambda: learner.fit_onecycle(3e-4, 1, verbose=0))
         test.batch_size = 64
