@@ -12,7 +12,7 @@ lab: set-up
 
 test: set-up
 	$(COURSE) -m ruff check .
-	$(COURSE) -m pytest -n 2 $(ARGS)
+	$(COURSE) -m pytest -n 3 $(ARGS)
 
 build: set-up
 	$(COURSE) -m course_utils build
