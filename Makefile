@@ -10,6 +10,7 @@ lab: set-up
 	$(COURSE) -m jupyterlab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb \
 	--LabApp.news_url=None --LanguageServerManager.autodetect=False $(ARGS)
 
+# One process more than CI has cores: a test waits a fifth of its time for a kernel or a time limit.
 test: set-up
 	$(COURSE) -m ruff check .
 	$(COURSE) -m pytest -n 3 $(ARGS)

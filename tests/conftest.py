@@ -7,8 +7,8 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 os.environ["ATTENTION_COURSE_HISTORY"] = "off"
-# As many tests run at a time as there are cores: with a thread for each core, each would wait for
-# the other's. (The stored outputs were made with more threads, and must be the same with one.)
+# Several tests run at a time: with a thread for each core, each would wait for the others'. (The
+# stored outputs were made with more threads, and must be the same with one.)
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
