@@ -25,12 +25,12 @@ import set_up
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCKS = ("build.lock", "requirements.lock", "weights.lock")
+PIN = re.compile(r"([\w.-]+)(?:\[(.*)\])?(==[\w.]+)")  # its name, its extras, its version
 
 
 def pins(lines: list[str]) -> set[str]:
     """The `name==version` at the start of each line that has one."""
-    found = (re.match(r"([\w.-]+)(\[.*\])?(==[\w.]+)", line) for line in lines)
-    return {(match[1] + match[3]).lower() for match in found if match}
+    return {(match[1] + match[3]).lower() for match in map(PIN.match, lines) if match}
 
 
 def lines_of(name: str) -> list[str]:
@@ -81,18 +81,16 @@ def test_a_lock_holds_exact_versions_and_hashes_and_no_address(lock):
 
 def test_the_lock_names_the_extras_that_packages_ask_each_other_for():
     """Without them it would install only until one of these packages has a newer version."""
-    locked = {}
-    for line in lines_of("requirements.lock"):
-        if match := re.match(r"([\w.-]+)(?:\[(.*)\])?==", line):
-            locked[match[1]] = set((match[2] or "").split(","))
+    found = map(PIN.match, lines_of("requirements.lock"))
+    locked = {match[1]: set((match[2] or "").split(",")) for match in found if match}
     wanted = {
-        (canonicalize_name(needed.name), extra)
-        for name, extras in locked.items()
-        for needed in map(Requirement, needs_of(name))
-        for extra in needed.extras
+        (name, extra)
+        for asking, extras in locked.items()
+        for needed in map(Requirement, needs_of(asking))
+        if (name := canonicalize_name(needed.name)) in locked
         if any(needed.marker is None or needed.marker.evaluate({"extra": e}) for e in extras)
+        for extra in needed.extras
     }
-    wanted = {(name, extra) for name, extra in wanted if name in locked}
     assert len(wanted) > 1
     assert {(name, extra) for name, extra in wanted if extra not in locked[name]} == set()
 
