@@ -19,15 +19,14 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # transformers' TensorFlow mo
 
 
 def _keep_freed_memory() -> None:
-    """Have Linux' malloc keep what TensorFlow frees, before its threads begin.
+    """Have Linux' malloc keep what TensorFlow frees.
 
     Else every training step asks the system for its memory again, and clearing those pages takes
     a third of the step. training.release_memory gives it back when it is wanted elsewhere.
     """
-    arena_max, trim_threshold, mmap_threshold, top_pad = -8, -1, -3, -2  # of glibc's malloc.h
+    trim_threshold, mmap_threshold, top_pad = -1, -3, -2  # of glibc's malloc.h
     with suppress(OSError, AttributeError, TypeError):  # another system has no mallopt
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(arena_max, 1)
         mallopt(trim_threshold, 1 << 30)
         mallopt(mmap_threshold, 32 << 20)
         mallopt(top_pad, 256 << 20)

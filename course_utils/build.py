@@ -247,8 +247,9 @@ def execute(notebook: NotebookNode, room: Path, label: str) -> None:
         coalesce_streams=True,  # how a text is cut into messages is chance
     )
     try:
-        # What the kernel's process itself writes is no output of a cell.
-        client.execute(env=kernel_environment(), stderr=subprocess.DEVNULL)
+        # What the kernel's process itself writes is no output of a cell. And nbclient leaves a
+        # kernel running whose manager it was given, unless it is told to clean up.
+        client.execute(cleanup_kc=True, env=kernel_environment(), stderr=subprocess.DEVNULL)
     except CellTimeoutError:
         raise BuildError(
             f"{label}: {_place(notebook)} did not end within {SECONDS_PER_CELL} seconds."

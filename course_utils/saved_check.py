@@ -253,10 +253,11 @@ def run_nbval(
             *(f"--junitxml={report}", f"--rootdir={room}", "-c", os.devnull, "--color=no"),
             *("-p", "no:cacheprovider", str(Path(file).resolve())),
         ]
+        environment = {**kernel_environment(), "TMPDIR": room}  # a killed kernel leaves its files
         try:
             # The output goes nowhere: a kernel that holds on to it would keep us waiting.
             subprocess.run(
-                command, cwd=room, env=kernel_environment(), timeout=seconds, check=False,
+                command, cwd=room, env=environment, timeout=seconds, check=False,
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             )  # fmt: skip
         except subprocess.TimeoutExpired:

@@ -1,12 +1,29 @@
-"""For trainings in a notebook: progress whose text is the same on every machine, and memory."""
+"""For trainings in a notebook: progress that is the same everywhere, memory, temporary files."""
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
+import functools
 import gc
+import shutil
+import tempfile
+from pathlib import Path
 
 import tf_keras
+
+
+@functools.cache
+def temporary_folder() -> Path:
+    """The folder of all temporary files from now on, those of libraries too; removed at exit.
+
+    ktrain leaves a copy of the weights there with each learner, and two with each `lr_find`.
+    """
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    tempfile.tempdir = folder
+    return Path(folder)
 
 
 def release_memory() -> None:

@@ -76,6 +76,17 @@ def test_progress_says_that_a_training_was_stopped(capsys):
     assert capsys.readouterr().out == f"10 steps {'▪' * 4} stopped\n"
 
 
+def test_temporary_files_of_any_library_are_removed_at_exit():
+    code = (
+        "import tempfile; from course_utils.training import temporary_folder\n"
+        "folder = temporary_folder(); assert temporary_folder() == folder\n"
+        "print(folder, tempfile.mkstemp()[1], sep='\\n')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    folder, file = map(Path, done.stdout.splitlines())
+    assert file.parent == folder and not folder.exists()
+
+
 def test_stored_results_are_what_the_script_makes_today():
     """Results of other settings than those in the script would be shown under a wrong label."""
     results = fine_tuning.stored()

@@ -243,6 +243,15 @@ def test_a_notebook_is_executed_beside_its_neighbours_and_twice_the_same(folder:
     assert everything_in(folder) == first
 
 
+def test_the_kernels_of_a_build_end_in_peace(folder: Path, tmp_path: Path) -> None:
+    """A kernel that is left to itself keeps its memory, and one that is killed its files."""
+    at_exit = f"import atexit\natexit.register(Path({str(tmp_path / 'ended')!r}).touch)"
+    source = f"{SOURCE}\n```{{code-cell}}\n{at_exit}\n```\n"
+    (folder / "source" / "00_one.md").write_text(source)
+    assert build(["00"], folder) == 0
+    assert (tmp_path / "ended").exists()
+
+
 def test_outputs_are_hidden_in_the_learners_notebook_alone(folder: Path) -> None:
     more = "\n```{code-cell}\nprint(3)\n```\n\n```{code-cell}\nnothing = 0\n```\n"
     (folder / "source" / "00_one.md").write_text(SOURCE + more)

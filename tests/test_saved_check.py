@@ -332,6 +332,14 @@ def test_nothing_after_a_cell_without_end_has_passed(tmp_path: Path) -> None:
     assert run_nbval(file, seconds_per_cell=60, seconds=3) == {}
 
 
+def test_temporary_files_of_a_notebook_are_gone_after_it(tmp_path: Path) -> None:
+    note, file = tmp_path / "note", tmp_path / "leaves_a_folder.ipynb"
+    code = f"import tempfile\nprint(tempfile.mkdtemp(), file=open({str(note)!r}, 'w'))"
+    nbformat.write(new_notebook(cells=[new_code_cell(code, execution_count=1)]), file)
+    assert run_nbval(file, seconds_per_cell=60)[0].passed
+    assert not Path(note.read_text().strip()).exists()
+
+
 # ---- in the notebook ----
 
 
