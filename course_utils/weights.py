@@ -74,11 +74,12 @@ class HeadWeights(NamedTuple):
 def linear(inputs: tf.Tensor, layer: Linear) -> tf.Tensor:
     """Apply a linear layer to the last axis: (..., in) to (..., out)."""
     *before, size_in = inputs.shape
-    rows = tf.reshape(inputs, (-1, size_in))  # one large product is faster than one per sequence
+    # One large product is faster than one per sequence, and a shape as a tensor than as a tuple.
+    rows = tf.reshape(inputs, tf.constant((-1, size_in)))
     outputs = tf.matmul(rows, layer.kernel)
     if layer.bias is not None:
         outputs = tf.nn.bias_add(outputs, layer.bias)
-    return tf.reshape(outputs, (*before, layer.kernel.shape[-1]))
+    return tf.reshape(outputs, tf.constant((*before, layer.kernel.shape[-1])))
 
 
 def random_linear(size_in: int, size_out: int) -> Linear:

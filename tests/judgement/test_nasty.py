@@ -240,6 +240,13 @@ def test_random_numbers_of_the_notebook_go_on_as_if_nothing_had_happened():
     assert drawn(look=True) == drawn(look=False)
 
 
+def test_the_seed_of_the_notebook_stays():
+    """Fresh layers are compared, so they must draw the same numbers twice."""
+    tf.random.set_seed(5)
+    examine(variant("transformer_forward"))
+    assert tf.compat.v1.random.get_seed(None)[0] == 5
+
+
 def test_inputs_are_made_anew_for_each_attempt():
     """What one attempt does to the inputs, the next must not see."""
     name = "softmax"
