@@ -35,7 +35,9 @@ def label(path: Path) -> str:
 every_source = pytest.mark.parametrize("source", SOURCES, ids=label)
 every_learners = pytest.mark.parametrize("file", LEARNERS, ids=label)
 every_solved = pytest.mark.parametrize("file", SOLVED, ids=label)
-every_notebook = pytest.mark.parametrize("file", LEARNERS + SOLVED, ids=label)
+# The training takes longest by far, so it comes first: what is left last should be short.
+BY_LENGTH = sorted(LEARNERS + SOLVED, key=lambda file: "fine_tuning" not in file.stem)
+every_notebook = pytest.mark.parametrize("file", BY_LENGTH, ids=label)
 every_exercise = pytest.mark.parametrize("name", exercises())
 
 
