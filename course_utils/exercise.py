@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import import_module
 from pkgutil import iter_modules
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -229,8 +229,14 @@ def variant(
     """
     namespace = {**_shared_names(), **(instead or {})}
     edits = edits_of(name, *changes)
-    for function in exercises():
-        exec(_compiled(function, edits.get(function, ())), namespace)
+    needed, defined = [name], set()
+    while needed:
+        function = needed.pop()
+        if function not in defined:
+            code, called = _compiled(function, edits.get(function, ()))
+            exec(code, namespace)
+            defined.add(function)
+            needed += called
     namespace[name].is_ours = True
     return namespace[name]
 
@@ -255,10 +261,16 @@ def _shared_names() -> Mapping[str, Any]:
 
 
 @cache
-def _compiled(function: str, edits: tuple[tuple[str, str], ...]):
-    """Code that defines the reference `function` with its body changed by these edits."""
+def _compiled(
+    function: str, edits: tuple[tuple[str, str], ...]
+) -> tuple[CodeType, tuple[str, ...]]:
+    """Code that defines the reference `function` with its body changed by these edits.
+
+    And the names of all references that it may call.
+    """
     text = "from __future__ import annotations\n" + _edited(function, edits)
-    return compile(text, f"<{function}>", "exec")
+    called = tuple(other for other in exercises() if other in text)
+    return compile(text, f"<{function}>", "exec"), called
 
 
 def _edited(function: str, edits: tuple[tuple[str, str], ...]) -> str:
