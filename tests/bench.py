@@ -102,12 +102,13 @@ def one_check(name: str, kind: str) -> None:
 
 
 def right_answer(name: str) -> Callable:
-    """The reference as an answer; the exercises are loaded by the first check, not before."""
+    """The reference as an answer of the learner's."""
+    from course_utils.exercise import find
+
+    reference = find(name).reference
 
     def answer(*args, **kwargs):
-        from course_utils.exercise import find
-
-        return find(name).reference(*args, **kwargs)
+        return reference(*args, **kwargs)
 
     answer.__name__ = name
     return answer
