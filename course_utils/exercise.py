@@ -264,9 +264,9 @@ def _shared_names() -> Mapping[str, Any]:
 def _compiled(
     function: str, edits: tuple[tuple[str, str], ...]
 ) -> tuple[CodeType, tuple[str, ...]]:
-    """Code that defines the reference `function` with its body changed by these edits.
+    """Code that defines `function` with its body changed by these edits, and what it may call.
 
-    And the names of all references that it may call.
+    The names of other references are looked for in the text: one too many does no harm.
     """
     text = "from __future__ import annotations\n" + _edited(function, edits)
     called = tuple(other for other in exercises() if other in text)

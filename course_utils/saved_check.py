@@ -244,7 +244,7 @@ def run_nbval(
     Skipped cells, and all after one that took too long, have not passed. Cells that were not
     reached when the `seconds` were over are missing.
     """
-    with tempfile.TemporaryDirectory() as room:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as room:
         report, patterns = Path(room, "report.xml"), Path(room, "patterns")
         patterns.write_text(ignore, encoding="utf-8")
         command = [
@@ -253,7 +253,8 @@ def run_nbval(
             *(f"--junitxml={report}", f"--rootdir={room}", "-c", os.devnull, "--color=no"),
             *("-p", "no:cacheprovider", str(Path(file).resolve())),
         ]
-        environment = {**kernel_environment(), "TMPDIR": room}  # a killed kernel leaves its files
+        # Temporary files go with the room, also those of a kernel that had to be killed.
+        environment = {**kernel_environment(), "TMPDIR": room}
         try:
             # The output goes nowhere: a kernel that holds on to it would keep us waiting.
             subprocess.run(

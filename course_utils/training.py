@@ -16,9 +16,10 @@ import tf_keras
 
 @functools.cache
 def temporary_folder() -> Path:
-    """The folder of all temporary files from now on, those of libraries too; removed at exit.
+    """The folder of all of Python's temporary files from now on; removed at exit.
 
-    ktrain leaves a copy of the weights there with each learner, and two with each `lr_find`.
+    ktrain leaves a copy of the weights there with each learner, and two with each `lr_find`. If
+    the process is killed, they stay.
     """
     folder = tempfile.mkdtemp()
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

@@ -74,7 +74,7 @@ class HeadWeights(NamedTuple):
 def linear(inputs: tf.Tensor, layer: Linear) -> tf.Tensor:
     """Apply a linear layer to the last axis: (..., in) to (..., out)."""
     *before, size_in = inputs.shape
-    # One large product is faster than one per sequence, and a shape as a tensor than as a tuple.
+    # One large product is faster than one per sequence, and tf.reshape with a ready-made shape.
     rows = tf.reshape(inputs, tf.constant((-1, size_in)))
     outputs = tf.matmul(rows, layer.kernel)
     if layer.bias is not None:

@@ -2,8 +2,8 @@
 
     python -m experiments.fine_tuning
 
-runs all of them and writes results/fine_tuning.json, which the notebook shows: about 20 minutes on
-2 cores. The notebook runs a part of it live if its switch RUN_LIVE is on, through the same code.
+runs all of them and writes results/fine_tuning.json, which the notebook shows: about half an
+hour on 2 cores. With the notebook's switch RUN_LIVE they are run there, through the same code.
 
 Every training is plain TensorFlow: all-MiniLM with a new head, Adam, the gradient clipped to norm
 1, a learning rate that goes up for half of the steps and down for the other half. The table of
@@ -310,7 +310,7 @@ def rates(
 
 
 def live() -> dict[str, list[Run]]:
-    """All of it, here and now: about 20 minutes, told run by run."""
+    """All of it, here and now: about half an hour, told run by run."""
     return {"few_labels": few_labels(), "rates": rates()}
 
 

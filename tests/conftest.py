@@ -16,13 +16,13 @@ os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 class FilesTogether(LoadScopeScheduling):
     """The tests of a file stay in one process, since they share what takes long to compute.
 
-    Those of the notebooks share nothing, and each runs a notebook: they may go anywhere.
+    Those of test_notebooks.py share nothing: the tests of one notebook stay together.
     (The groups of pytest-xdist 3.8, --dist loadgroup, have no effect with pytest 9.)
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        return nodeid if file.endswith("test_notebooks.py") else file
+        file, _, test = nodeid.partition("::")
+        return test.partition("[")[2] or nodeid if file.endswith("test_notebooks.py") else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> FilesTogether:

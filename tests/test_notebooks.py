@@ -36,8 +36,8 @@ every_source = pytest.mark.parametrize("source", SOURCES, ids=label)
 every_learners = pytest.mark.parametrize("file", LEARNERS, ids=label)
 every_solved = pytest.mark.parametrize("file", SOLVED, ids=label)
 # The training takes longest by far, so it comes first: what is left last should be short.
-BY_LENGTH = sorted(LEARNERS + SOLVED, key=lambda file: "fine_tuning" not in file.stem)
-every_notebook = pytest.mark.parametrize("file", BY_LENGTH, ids=label)
+LONGEST_FIRST = sorted(LEARNERS + SOLVED, key=lambda file: "fine_tuning" not in file.stem)
+every_notebook = pytest.mark.parametrize("file", LONGEST_FIRST, ids=label)
 every_exercise = pytest.mark.parametrize("name", exercises())
 
 

@@ -519,6 +519,15 @@ def decorated_forward(
 
 
 @correct("transformer_forward")
+def decorated_block_in_a_loop(inputs, num_layers, *sizes_and_rate, weights=None, **options):
+    """Traced once for all layers, which shall draw different weights all the same."""
+    for layer in range(num_layers):
+        of_this_layer = None if weights is None else weights[layer]
+        inputs = decorated_block(inputs, *sizes_and_rate, weights=of_this_layer, **options)
+    return inputs
+
+
+@correct("transformer_forward")
 def keras_2_layers_in_a_row(inputs, num_layers, *sizes_and_rate, **options):
     weights = options.pop("weights", None) or [None] * num_layers
     for w in weights:

@@ -241,7 +241,7 @@ def test_random_numbers_of_the_notebook_go_on_as_if_nothing_had_happened():
 
 
 def test_the_seed_of_the_notebook_stays():
-    """Fresh layers are compared, so they must draw the same numbers twice."""
+    """Fresh layers must draw the same numbers twice, but not by setting the learner's seed."""
     tf.random.set_seed(5)
     examine(variant("transformer_forward"))
     assert tf.compat.v1.random.get_seed(None)[0] == 5
