@@ -209,11 +209,14 @@ def memory(kind: str) -> list[float]:
     Not compiled: which parts a compiled function computes at the same time is chance.
     """
     kinds = ways()
+    from course_utils.training import release_memory
+
     call = kinds["plain online"] if kind == "online" else kinds[kind]
     call(*kinds["inputs"](128))  # what the first call loads is not its own
     found = []
     for length in LENGTHS[kind]:
         inputs = kinds["inputs"](length)
+        release_memory()  # else the call would take what the one before it has freed
         before = resident()
         call(*inputs)
         found.append(round(max(highest() - before, 0) / 2**20, 1))
