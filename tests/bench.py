@@ -91,8 +91,11 @@ def one_check(name: str, kind: str) -> None:
     """In a process of its own: print the seconds of the first check and of later ones."""
     from course_utils import check
     from course_utils.checking import examine
+    from course_utils.exercise import find
 
-    answer = right_answer(name) if kind == "right" else unexplained_answer(name)
+    answer = find(name).reference
+    if kind == "unexplained":
+        answer = one_more(answer)
     with contextlib.redirect_stdout(io.StringIO()):
         first, *later = [seconds(lambda: check(answer)) for _ in range(1 + LATER)]
     found = examine(answer)
@@ -101,29 +104,15 @@ def one_check(name: str, kind: str) -> None:
     print(first, statistics.median(later), small_matmul())
 
 
-def right_answer(name: str) -> Callable:
-    """The reference as an answer of the learner's."""
-    from course_utils.exercise import find
-
-    reference = find(name).reference
-
-    def answer(*args, **kwargs):
-        return reference(*args, **kwargs)
-
-    answer.__name__ = name
-    return answer
-
-
-def unexplained_answer(name: str) -> Callable:
+def one_more(right: Callable) -> Callable:
+    """The same function, with 1 added to all that it returns: no catalogued mistake."""
     import tensorflow as tf
-
-    right = right_answer(name)
 
     def answer(*args, **kwargs):
         outputs = right(*args, **kwargs)
         return tf.nest.map_structure(lambda output: tf.cast(output, tf.float32) + 1.0, outputs)
 
-    answer.__name__ = name
+    answer.__name__ = right.__name__
     return answer
 
 

@@ -653,6 +653,7 @@ class _DropoutActs(Call):
 
 @cache
 def _generator() -> tf.random.Generator:
+    """One for all calls: a function traced by tf.function goes on with the one it has met."""
     return tf.random.Generator.from_seed(1)
 
 
